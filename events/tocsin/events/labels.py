@@ -1,0 +1,75 @@
+"""Label patterns: which resources a rule means, in Prefect's words.
+
+A pattern is text in which `*` stands for any run of characters and a leading `!` negates; a list means "any of
+these". A label that is absent matches nothing, not even a negation.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+Patterns = str | list[str]
+
+
+def matches(specification: Mapping[str, Patterns], labels: Mapping[str, str]) -> bool:
+    """Whether `labels` meet every pattern of `specification`; an empty one is met by all."""
+    return all(
+        (value := labels.get(label)) is not None and value_matches(patterns, value)
+        for label, patterns in specification.items()
+    )
+
+
+def matches_some(specification: Mapping[str, Patterns], resources: Iterable[Mapping[str, str]]) -> bool:
+    """Whether one single resource meets the whole `specification`; an empty one asks for nothing."""
+    return not specification or any(matches(specification, labels) for labels in resources)
+
+
+def value_matches(patterns: Patterns, value: str) -> bool:
+    """Whether `value` meets the pattern, or any of a list."""
+    if isinstance(patterns, str):
+        return _one_matches(patterns, value)
+    return any(_one_matches(pattern, value) for pattern in patterns)
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """Whether an event name meets a pattern: exact, or with `*` for one character or more."""
+    if "*" not in pattern:
+        return pattern == name
+    return _name_expression(pattern).fullmatch(name) is not None
+
+
+def _one_matches(pattern: str, value: str) -> bool:
+    if pattern.startswith("!"):
+        return not _glob_matches(pattern[1:], value)
+    return _glob_matches(pattern, value)
+
+
+def _glob_matches(pattern: str, value: str) -> bool:
+    first = pattern.find("*")
+    if first < 0:
+        return pattern == value
+    if first == len(pattern) - 1:
+        return value.startswith(pattern[:-1])
+    return _value_expression(pattern).fullmatch(value) is not None
+
+
+@lru_cache(maxsize=4096)
+def _value_expression(pattern: str) -> re.Pattern[str]:
+    return _expression(pattern, ".*?")
+
+
+@lru_cache(maxsize=4096)
+def _name_expression(pattern: str) -> re.Pattern[str]:
+    return _expression(pattern, ".+?")
+
+
+def _expression(pattern: str, star: str) -> re.Pattern[str]:
+    """`a*b*c` as a regular expression without nested choices: each part is sought once, from the left.
+
+    An atomic group keeps the first place where a part was found, so matching takes linear steps for each star
+    whatever the text.
+    """
+    first, *middle = pattern.split("*")
+    *middle, last = middle
+    sought = "".join(f"(?>{star}{re.escape(part)})" for part in middle)
+    return re.compile(f"{re.escape(first)}{sought}{star}{re.escape(last)}", re.DOTALL)
