@@ -1,0 +1,1 @@
+"""Telling people: notifiers, incidents, and the outbox that forgets nobody."""

@@ -1,0 +1,71 @@
+"""What there is to tell: the view of an incident that every channel renders in its own way."""
+
+from datetime import datetime
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+import msgspec
+
+from tocsin.events.errors import Invalid
+
+Action = Literal["trigger", "update", "resolve", "test"]
+Severity = Literal["critical", "error", "warning", "info"]
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision of one incident as its people should see it. Frozen, and it survives a trip through JSON.
+
+    `items` lists what the incident is about, one line each, newest first; `total` is how many there are in truth.
+    """
+
+    delivery: UUID
+    incident: UUID
+    dedup_key: str
+    revision: int
+    action: Action
+    severity: Severity
+    subject: str
+    body: str
+    opened: datetime
+    at: datetime
+    labels: dict[str, str] = {}
+    items: tuple[str, ...] = ()
+    total: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether this says that the incident is over."""
+        return self.action == "resolve"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A rendered view: what goes to the channel, exactly. `minimal` is the plain form for a channel that refused."""
+
+    delivery: UUID
+    incident: UUID
+    action: Action
+    since: datetime
+    # Any: the body is the channel's own JSON.
+    body: dict[str, Any]
+    minimal: bool = False
+
+
+def read_severity(text: str) -> Severity:
+    """`text` as a severity; raises Invalid that names the four."""
+    known: tuple[Severity, ...] = get_args(Severity)
+    for severity in known:
+        if text == severity:
+            return severity
+    raise Invalid(f'unknown severity "{text}"; known: {", ".join(known)}')
+
+
+# Any: the JSON document in a row.
+def view_to_json(view: View) -> dict[str, Any]:
+    """`view` as a JSON document."""
+    document: dict[str, Any] = msgspec.to_builtins(view)
+    return document
+
+
+def view_from_json(document: dict[str, Any]) -> View:
+    """The view in a JSON document made by `view_to_json`."""
+    return msgspec.convert(document, View)

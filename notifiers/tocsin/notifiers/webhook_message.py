@@ -1,0 +1,53 @@
+"""How an incident reads to a program: the body of a generic webhook in the shape of Standard Webhooks. Pure."""
+
+from typing import Any
+
+from tocsin.notifiers.fit import clean, cut_json
+from tocsin.notifiers.view import Message, View
+
+SUBJECT_BYTES = 4_000
+BODY_BYTES = 64_000
+LABELS = 200
+VALUE_BYTES = 1_000
+ITEMS = 100
+
+_TYPES = {"trigger": "opened", "update": "updated", "resolve": "resolved", "test": "test"}
+
+
+def render_webhook(view: View, *, minimal: bool) -> Message:
+    """`{"type": "incident.opened", "timestamp": …, "data": {…}}`, under 512 KB; minimal: ids and subject only."""
+    data: dict[str, Any] = {
+        "incident": str(view.incident),
+        "dedup_key": view.dedup_key,
+        "revision": view.revision,
+        "state": "resolved" if view.over else "open",
+        "severity": view.severity,
+        "subject": cut_json(clean(view.subject), SUBJECT_BYTES),
+    }
+    if not minimal:
+        data |= _particulars(view)
+    body = {"type": f"incident.{_TYPES[view.action]}", "timestamp": view.at.isoformat(), "data": data}
+    return Message(
+        delivery=view.delivery,
+        incident=view.incident,
+        action=view.action,
+        since=view.opened,
+        body=body,
+        minimal=minimal,
+    )
+
+
+def _particulars(view: View) -> dict[str, Any]:
+    labels = sorted(view.labels.items())[:LABELS]
+    return {
+        "opened": view.opened.isoformat(),
+        "body": cut_json(clean(view.body), BODY_BYTES),
+        "labels": {_short(name): _short(value) for name, value in labels},
+        "labels_total": len(view.labels),
+        "items": [_short(item) for item in view.items[:ITEMS]],
+        "items_total": max(view.total, len(view.items)),
+    }
+
+
+def _short(text: str) -> str:
+    return cut_json(clean(text), VALUE_BYTES)
