@@ -1,0 +1,1 @@
+"""Where the truth lives: sessions, the event log, positions, leases, secrets."""

@@ -1,0 +1,128 @@
+"""The event log: what became true, in order. It is the outbox of every change and the bus of the embedded default."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from tocsin.events import codec
+from tocsin.events.bus import Message, Record
+from tocsin.events.errors import BadEvent
+from tocsin.events.ids import uuid7
+from tocsin.events.model import Event
+from tocsin.events.topics import EVENTS
+from tocsin.store.engine import insert_new, touch
+from tocsin.store.tables import LogEntry
+
+CHANNEL: Final = "log"
+STREAM: Final = "log"
+UNREAD: Final = "unread"
+
+
+def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> int:
+    """Write `events` to the log in this transaction, in their order; how many were new.
+
+    An event whose id the log knows is left out. Append after the rows that the events tell of are locked: then events
+    of one resource stand in the order in which they became true.
+    """
+    recorded = datetime.now(UTC)
+    new = insert_new(session, LogEntry, [_row(event, topic, recorded) for event in events])
+    touch(session, CHANNEL)
+    return new
+
+
+class Follower:
+    """Reads the log by number and never passes one that may still come.
+
+    SQLite has one writer, so numbers become visible in order. On PostgreSQL a transaction draws its number before it
+    commits, so a reader may see 8 while 7 is still on its way:
+
+        7 ── insert ─────────────── commit        a reader that goes on to 9 after 8 has lost 7
+        8 ───── insert ── commit
+
+    A gap is passed only when every transaction that had begun when it was first seen has ended: then it is filled, or
+    it never will be (a rollback).
+    """
+
+    def __init__(self) -> None:
+        self._settled = 0
+        self._gap: tuple[int, int] | None = None
+
+    def read(self, session: Session, after: int, limit: int) -> list[LogEntry]:
+        """The next entries behind number `after`, at most `limit`, as far as nothing can come before them."""
+        entries = _entries(session, after, limit)
+        if session.get_bind().dialect.name != "postgresql":
+            return entries
+        sure = self._sure(entries, after)
+        if len(sure) == len(entries):
+            return sure
+        if not self._passed(session, entries[-1]):
+            return sure
+        return self._sure(_entries(session, after, limit), after)
+
+    def _sure(self, entries: list[LogEntry], after: int) -> list[LogEntry]:
+        expected = after + 1
+        for index, entry in enumerate(entries):
+            seq = number(entry)
+            if seq not in (expected, min(seq, self._settled)):
+                return entries[:index]
+            expected = seq + 1
+        return entries
+
+    def _passed(self, session: Session, last: LogEntry) -> bool:
+        """Whether all transactions have ended that could fill a gap below the last number when it was first seen."""
+        if self._gap is None:
+            newest = session.connection().scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+            self._gap = number(last), int(newest or 0)
+        bound, newest = self._gap
+        oldest = session.connection().scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
+        if int(oldest or 0) < newest:
+            return False
+        self._settled, self._gap = bound, None
+        return True
+
+
+def publish(session: Session, messages: Sequence[Message]) -> None:
+    """Write messages to the log as they are, readable or not: whoever reads them buries what is no event."""
+    recorded = datetime.now(UTC)
+    insert_new(session, LogEntry, [_raw(message, recorded) for message in messages])
+    touch(session, CHANNEL)
+
+
+def number(entry: LogEntry) -> int:
+    """The number under which an entry stands in the log."""
+    assert entry.seq is not None
+    return entry.seq
+
+
+def record(entry: LogEntry) -> Record:
+    """The entry as a record of the bus."""
+    return Record(entry.topic, entry.key, entry.body, STREAM, 0, number(entry))
+
+
+def _entries(session: Session, after: int, limit: int) -> list[LogEntry]:
+    statement = select(LogEntry).where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
+    return list(session.exec(statement))
+
+
+def _row(event: Event, topic: str, recorded: datetime) -> dict[str, Any]:  # Any: values of the table's columns
+    return {
+        "id": event.id,
+        "topic": topic,
+        "key": event.resource_id,
+        "event": event.event,
+        "occurred": event.occurred,
+        "recorded": recorded,
+        "body": codec.encode(event),
+    }
+
+
+def _raw(message: Message, recorded: datetime) -> dict[str, Any]:  # Any: values of the table's columns
+    unread = {"topic": message.topic, "key": message.key, "recorded": recorded, "body": message.body}
+    try:
+        event = codec.decode(message.body)
+    except BadEvent:
+        return {"id": uuid7(), "event": UNREAD, "occurred": recorded, **unread}
+    return {"id": event.id, "event": event.event, "occurred": event.occurred, **unread}
