@@ -1,0 +1,40 @@
+"""The tables of this room: schedules."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+# The store's tables first: they set how constraints and indexes are named.
+import tocsin.store.tables  # noqa: F401
+from tocsin.store.types import Json, UtcDateTime
+
+# Any in the Json columns: a definition's and a flow's own JSON.
+
+
+class Schedule(SQLModel, table=True):
+    """A schedule and how far it has come; the only truth about it.
+
+    Every occurrence up to `cursor` has been told as a tick or as skipped; `previous_at` is the last of them, `next_at`
+    the first one after (none: there is no more). `version` grows with every edit.
+    """
+
+    __tablename__ = "schedule"
+    __table_args__ = (Index(None, "active", "next_at"),)
+
+    slug: str = Field(primary_key=True)
+    kind: str
+    spec: dict[str, Any] = Field(sa_type=Json)
+    timezone: str
+    active: bool = True
+    catchup: str = "latest"
+    window_s: float | None = None
+    deployment: str | None = Field(default=None, index=True)
+    parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    cursor: datetime = Field(sa_type=UtcDateTime)
+    previous_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    version: int = 1
+    created: datetime = Field(sa_type=UtcDateTime)
+    updated: datetime = Field(sa_type=UtcDateTime)
