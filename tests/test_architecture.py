@@ -1,0 +1,189 @@
+"""The rooms stay rooms: one list of them everywhere, imports that point down, one door per library, files to read."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from importlinter import api
+from importlinter.contracts.acyclic_siblings import AcyclicSiblingsContract
+from importlinter.contracts.forbidden import ForbiddenContract
+from importlinter.contracts.layers import LayersContract
+from importlinter.domain.contract import Contract
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TOOL = PYPROJECT["tool"]
+ROOMS = sorted(folder.parent.name for folder in ROOT.glob("*/tocsin") if not folder.parent.name.startswith("."))
+CODE = [*ROOMS, "tests", "bench", "examples"]
+KINDS: dict[str, type[Contract]] = {
+    "layers": LayersContract,
+    "forbidden": ForbiddenContract,
+    "acyclic_siblings": AcyclicSiblingsContract,
+}
+OPTIONS = api.read_configuration(str(ROOT / "pyproject.toml"))
+CONTRACTS = {options["name"]: options for options in OPTIONS["contracts_options"]}
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
+
+
+# --- the rooms ---
+
+
+@pytest.mark.parametrize(
+    ("where", "listed"),
+    [
+        (
+            "hatch packages",
+            [name.removesuffix("/tocsin") for name in TOOL["hatch"]["build"]["targets"]["wheel"]["packages"]],
+        ),
+        ("hatch dev-mode-dirs", TOOL["hatch"]["build"]["targets"]["wheel"]["dev-mode-dirs"]),
+        ("mypy files", [name for name in TOOL["mypy"]["files"] if name != "tests"]),
+        ("mypy_path", TOOL["mypy"]["mypy_path"]),
+        ("pyright extraPaths", TOOL["pyright"]["extraPaths"]),
+        ("ruff src", [name for name in TOOL["ruff"]["src"] if name != "."]),
+        ("ruff namespace-packages", [name.removesuffix("/tocsin") for name in TOOL["ruff"]["namespace-packages"]]),
+        ("layers", [n for row in CONTRACTS["rooms depend downwards only"]["layers"] for n in row.split(" | ")]),
+    ],
+)
+def test_each_list_of_rooms_is_the_list_of_folders(where: str, listed: list[str]) -> None:
+    assert sorted(listed) == ROOMS, where
+
+
+def test_the_namespace_has_no_init_that_would_hide_the_other_rooms() -> None:
+    assert list(ROOT.glob("*/tocsin/__init__.py")) == []
+    assert [p.name for room in ROOMS for p in (ROOT / room / "tocsin").iterdir() if p.suffix == ".py"] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_one_package_of_its_own_name_and_is_typed(room: str) -> None:
+    inside = [p.name for p in (ROOT / room / "tocsin").iterdir() if p.is_dir() and p.name != "__pycache__"]
+    assert inside == [room]
+    assert (ROOT / room / "tocsin" / room / "py.typed").exists()
+
+
+# --- the imports ---
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("tocsin", include_external_packages=True, cache_dir=None)
+
+
+def kept(name: str, graph: grimp.ImportGraph) -> bool:
+    options: dict[str, Any] = CONTRACTS[name]  # Any: import-linter's own form
+    contract = KINDS[options["type"]](name=name, session_options=OPTIONS["session_options"], contract_options=options)
+    return contract.check(copy.deepcopy(graph), verbose=False).kept
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_the_imports_keep_the_contract(name: str, graph: grimp.ImportGraph) -> None:
+    assert kept(name, graph), f"`lint-imports` shows how {name!r} is broken"
+
+
+PLANTED = [
+    ("rooms depend downwards only", "tocsin.store.log", "tocsin.flows.tables"),
+    ("rooms depend downwards only", "tocsin.triggers.tables", "tocsin.notifiers.tables"),
+    ("no cycles inside a room", "tocsin.events.errors", "tocsin.events.codec"),
+    ("aiokafka: only tocsin.events.kafka", "tocsin.events.bus", "aiokafka"),
+    ("faust: only tocsin.automations.stream", "tocsin.automations.tables", "faust"),
+    ("apscheduler: only tocsin.triggers.alarm", "tocsin.triggers.tables", "apscheduler"),
+    ("slack_sdk: only tocsin.notifiers.slack", "tocsin.notifiers.tables", "slack_sdk"),
+    ("pdpyras: only tocsin.notifiers.pagerduty", "tocsin.notifiers.tables", "pdpyras"),
+    ("aiohttp: only tocsin.notifiers.http", "tocsin.flows.tables", "aiohttp"),
+    ("web and command line: only the server", "tocsin.flows.tables", "fastapi"),
+    ("events know no database", "tocsin.events.model", "sqlalchemy"),
+    ("the core is pure", "tocsin.events.labels", "asyncio"),
+    ("the core is pure", "tocsin.events.errors", "sqlalchemy"),
+]
+
+
+@pytest.mark.parametrize(("name", "importer", "imported"), PLANTED, ids=[f"{a} imports {b}" for _, a, b in PLANTED])
+def test_a_planted_import_breaks_its_contract(
+    name: str, importer: str, imported: str, graph: grimp.ImportGraph
+) -> None:
+    planted = copy.deepcopy(graph)
+    assert importer in planted.modules, f"{importer} has moved: plant the import elsewhere"
+    if imported not in planted.modules:
+        planted.add_module(imported, is_squashed=True)
+    planted.add_import(importer=importer, imported=imported)
+    assert not kept(name, planted)
+
+
+def test_each_contract_has_a_planted_import() -> None:
+    assert {name for name, _, _ in PLANTED} == set(CONTRACTS)
+
+
+HEAVY = [
+    "faust",
+    "fastapi",
+    "slack_sdk",
+    "pdpyras",
+    "aiokafka",
+    "apscheduler",
+    "aiohttp",
+    "starlette",
+    "uvicorn",
+    "rich",
+]
+
+
+@pytest.mark.parametrize("module", ["tocsin.events", "tocsin.flows"])
+def test_a_plain_import_loads_no_server_and_no_messenger(module: str) -> None:
+    program = f"import sys, {module}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.split()) == (0, []), run.stderr
+
+
+# --- the files ---
+
+
+def test_a_file_stays_under_400_lines() -> None:
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in sources(*CODE)}
+    assert {name: lines for name, lines in lengths.items() if lines >= 400} == {}
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Name and length in lines of each function, its docstring not counted."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            said = node.body[0] if ast.get_docstring(node) else None
+            spoken = (said.end_lineno or said.lineno) - said.lineno + 1 if said else 0
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1 - spoken
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}: {name} has {lines} lines"
+        for file in sources(*CODE)
+        for name, lines in functions(ast.parse(file.read_text()))
+        if lines > 40
+    ]
+    assert found == []
+
+
+def test_a_public_name_says_what_it_gives() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for file in sources(*ROOMS)
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert found == []
+
+
+def test_a_room_has_no_drawer_for_odds_and_ends() -> None:
+    drawers = {"utils", "util", "helpers", "common", "base", "misc"}
+    assert [str(p.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("*") if p.stem in drawers] == []
