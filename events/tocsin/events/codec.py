@@ -7,6 +7,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,7 @@ OURS: Final = "tocsin."
 
 _FIELDS: Final = frozenset({*Event.__struct_fields__, "received"})
 _BIGGEST: Final = 2**63
+_JSON: Final = (dict, list, tuple, bool, type(None))
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
@@ -178,15 +180,21 @@ def _check_payload(payload: dict[str, Any]) -> None:
     for depth, value in _walk(payload):
         if depth > MAX_DEPTH:
             raise BadEvent(f"payload: nested deeper than {MAX_DEPTH} levels")
-        kind = type(value)
-        if kind is str:
-            if _unkeepable(value):
-                raise BadEvent(f"payload: the text {value[:40]!r} holds a NUL or half a surrogate pair")
-        elif kind is float:
-            if value != value or value in (float("inf"), float("-inf")):
-                raise BadEvent(f"payload: {value} is not a JSON number; use null or text")
-        elif kind is int and not -_BIGGEST <= value < 2 * _BIGGEST:
-            raise BadEvent(f"payload: {str(value)[:40]} does not fit 64 bits; write it as text")
+        if reason := _unfit(value):
+            raise BadEvent(f"payload: {reason}")
+
+
+def _unfit(value: Any) -> str | None:  # Any: whatever the producer put in
+    """Why a single value cannot be kept as JSON, or None."""
+    kind = type(value)
+    if kind is str:
+        return f"the text {value[:40]!r} holds a NUL or half a surrogate pair" if _unkeepable(value) else None
+    if kind is float:
+        return None if isfinite(value) else f"{value} is not a JSON number; use null or text"
+    if kind is int:
+        fits = -_BIGGEST <= value < 2 * _BIGGEST
+        return None if fits else f"{str(value)[:40]} does not fit 64 bits; write it as text"
+    return None if kind in _JSON else f"{kind.__name__} is not JSON; write it as text, a number, a list or an object"
 
 
 def _walk(payload: dict[str, Any]) -> Iterator[tuple[int, Any]]:
