@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Engine, Select, create_engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Select, create_engine, event, literal, make_url
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.engine import URL
@@ -159,8 +159,10 @@ def insert_new(session: Session, table: type[SQLModel], rows: list[dict[str, Any
     """Insert the rows that break no unique key; how many were new. Any: values of the table's columns."""
     if not rows:
         return 0
-    insert = insert_postgresql if session.get_bind().dialect.name == "postgresql" else insert_sqlite
-    statement = insert(table).on_conflict_do_nothing()
+    if session.get_bind().dialect.name == "postgresql":
+        counted = insert_postgresql(table).on_conflict_do_nothing().returning(literal(1))
+        return len(session.connection().execute(counted, rows).all())
+    statement = insert_sqlite(table).on_conflict_do_nothing()
     inserted = cast("CursorResult[tuple[()]]", session.connection().execute(statement, rows))
     return inserted.rowcount
 
@@ -209,10 +211,9 @@ def _address(text: str) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    encode, decode = msgspec.json.Encoder(), msgspec.json.Decoder()
     settings: dict[str, Any] = {  # Any: create_engine's own keyword arguments
-        "json_serializer": lambda value: encode.encode(value).decode(),
-        "json_deserializer": decode.decode,
+        "json_serializer": _json_text,
+        "json_deserializer": msgspec.json.decode,
         "pool_size": 10,
         "max_overflow": 20,
     }
@@ -224,6 +225,10 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _json_text(value: Any) -> str:  # Any: a column holds any JSON
+    return msgspec.json.encode(value).decode()
 
 
 def _prepare(connection: sqlite3.Connection, record: object) -> None:

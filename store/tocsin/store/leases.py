@@ -35,6 +35,7 @@ def acquire(session: Session, name: str, owner: str, now: datetime, ttl: timedel
         row.owner, row.fence = owner, row.fence + 1
     row.expires = expires
     session.add(row)
+    session.flush()
     return Lease(name, owner, row.fence, expires)
 
 
