@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Engine, Select, create_engine, event, literal, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Insert, Select, create_engine, event, literal, make_url
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel import Session, SQLModel
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -79,10 +81,13 @@ class Store:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: committed at the end, rolled back on an error. It may not be nested in a thread."""
-        with self._turn(), self._connection(write=True) as connection:
-            session = Session(connection, expire_on_commit=False)
-            with session, session.begin():
-                yield session
+        with (
+            self._turn(),
+            self._connection(write=True) as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
         if channels := session.info.get(_TOUCHED):
             self._hub.tell(frozenset(channels))
 
@@ -160,11 +165,20 @@ def insert_new(session: Session, table: type[SQLModel], rows: list[dict[str, Any
     if not rows:
         return 0
     if session.get_bind().dialect.name == "postgresql":
-        counted = insert_postgresql(table).on_conflict_do_nothing().returning(literal(1))
-        return len(session.connection().execute(counted, rows).all())
-    statement = insert_sqlite(table).on_conflict_do_nothing()
-    inserted = cast("CursorResult[tuple[()]]", session.connection().execute(statement, rows))
+        return len(session.connection().execute(_postgresql_insert(table), rows).all())
+    inserted = cast("CursorResult[tuple[()]]", session.connection().execute(_sqlite_insert(table), rows))
     return inserted.rowcount
+
+
+# A statement that is kept carries its key of SQLAlchemy's cache of compiled statements: a fifth of a small insert.
+@cache
+def _postgresql_insert(table: type[SQLModel]) -> ReturningInsert[tuple[int]]:
+    return insert_postgresql(table).on_conflict_do_nothing().returning(literal(1))
+
+
+@cache
+def _sqlite_insert(table: type[SQLModel]) -> Insert:
+    return insert_sqlite(table).on_conflict_do_nothing()
 
 
 class _SqliteProbe:
@@ -238,4 +252,10 @@ def _prepare(connection: sqlite3.Connection, record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("tocsin_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    try:
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"database {connection.engine.url.database}: {error} for {BUSY_S:g} s; who writes?"
+        ) from error
