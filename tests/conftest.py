@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tocsin.events.clock import ManualClock
 
+pytest_plugins = ["tests.kafka.fixtures"]
+
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ALERTS = ("SLACK_WEBHOOK_URL", "PAGERDUTY_ROUTING_KEY")
 
