@@ -1,0 +1,397 @@
+"""The bus on Kafka; the only door to aiokafka.
+
+Messages go out through an idempotent producer (acks=all), partitioned by key as every Kafka client does it (murmur2).
+Members of a group read with manual commits. When a group is dealt anew, a member first hands over what it holds:
+
+    fetch ── records held ── commit ──▶ revoked ──▶ the next member starts behind the commit
+    fetch ── records held ── (silent for `handover`) ──▶ revoked: its commit is refused, the next one starts over
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.partitioner import murmur2
+
+from tocsin.events import topic_plan
+from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
+from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
+from tocsin.events.holdings import Membership, Place
+from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
+from tocsin.events.topics import EVENTS, TOPICS, Topic
+
+CLOSE_S: Final = 15.0
+TOPIC_EXISTS: Final = 36
+_SIZES: Final = {"max_batch_size": 128 * 1024, "max_request_size": MAX_MESSAGE_BYTES}
+_GONE: Final = "some of these records went to another member of the group; they are handled there"
+
+# Any: aiokafka's headers and settings have no types of their own.
+Headers = list[tuple[str, bytes]]
+Settings = Mapping[str, Any]
+Lanes = dict[TopicPartition, list[Message]]
+
+
+class KafkaBus:
+    """The bus on the Kafka cluster at `bootstrap_servers` ("host:port, …").
+
+    `topic_prefix` stands before every topic and group of this bus, so that installations can share a cluster.
+    `idempotent=False` is for brokers without idempotent producers: a lost answer may then double a message.
+    `security` holds aiokafka's own settings (security_protocol, ssl_context, sasl_…). Nothing connects before the
+    first use; publishing gives up after `delivery_timeout`.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        topic_prefix: str = "",
+        idempotent: bool = True,
+        delivery_timeout: timedelta = timedelta(seconds=30),
+        request_timeout: timedelta = timedelta(seconds=10),
+        session_timeout: timedelta = timedelta(seconds=8),
+        heartbeat: timedelta = timedelta(seconds=1),
+        handover: timedelta = timedelta(seconds=5),
+        security: Settings | None = None,
+    ) -> None:
+        self.address, self.prefix, self.handover = bootstrap_servers, topic_prefix, handover
+        self._delivery_s = delivery_timeout.total_seconds()
+        self.patience_s = 2 * request_timeout.total_seconds()
+        self._connection = {
+            "bootstrap_servers": bootstrap_servers,
+            "request_timeout_ms": _milliseconds(request_timeout),
+            **(security or {}),
+        }
+        self._writing = {"enable_idempotence": idempotent, "acks": "all", **_SIZES}
+        self._reading = {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
+            "session_timeout_ms": _milliseconds(session_timeout),
+            "heartbeat_interval_ms": _milliseconds(heartbeat),
+            "rebalance_timeout_ms": _milliseconds(handover + session_timeout),
+        }
+        self._opening = asyncio.Lock()
+        self._producer: AIOKafkaProducer | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when every replica in sync has all `messages`; order is kept per key.
+
+        Raises `Unavailable` (some may have arrived all the same), `Invalid` when a topic is missing or forbidden,
+        `BadEvent` when a message is too large.
+        """
+        await self._deliver(messages, [])
+
+    def subscribe(self, group: str, topics: Sequence[str] = (EVENTS,)) -> "KafkaSubscription":
+        """A member of consumer group `group`; its partitions are dealt out by Kafka."""
+        return KafkaSubscription(self, group, topics)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Put a letter among the dead letters, its reason as a header too; the body is left out if it is too large."""
+        headers = [("reason", letter.reason.encode())]
+        try:
+            await self._deliver([letter.message()], headers)
+        except BadEvent:
+            short = msgspec.structs.replace(letter, body=b"", reason=f"{letter.reason} (body too large to keep)")
+            await self._deliver([short.message()], headers)
+
+    async def prepare(self, topics: Sequence[Topic] = TOPICS) -> None:
+        """Create the topics that are missing. Raises `Invalid`, naming the mend, for those that do not fit."""
+        admin = AIOKafkaAdminClient(**self._connection)
+        try:
+            await self.ask(admin.start())
+            found = await self.ask(self._partitions(admin))
+            if missing := topic_plan.missing(topics, self.prefix, found):
+                await self.ask(self._create(admin, missing))
+        finally:
+            await admin.close()
+
+    async def close(self) -> None:
+        """Let go of the connections; a publish that is still under way fails."""
+        if self._producer is not None:
+            self._abandon(self._producer)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    async def consumer(self, group: str, topics: Sequence[str]) -> AIOKafkaConsumer:
+        """A started consumer that belongs to the group and has not subscribed yet."""
+        consumer = AIOKafkaConsumer(group_id=self.prefix + group, **self._reading, **self._connection)
+        try:
+            await self.ask(consumer.start())
+            missing = {self.prefix + topic for topic in topics} - await self.ask(consumer.topics())
+            if missing:
+                raise self._missing(min(missing))
+        except BaseException:
+            await _end_consumer(consumer)
+            raise
+        return consumer
+
+    async def ask(self, question: Awaitable[Any]) -> Any:  # Any: whatever aiokafka answers
+        """The answer, within the request time-out. Raises our errors for aiokafka's."""
+        try:
+            async with asyncio.timeout(self.patience_s):
+                return await question
+        except (KafkaError, TimeoutError) as error:
+            raise self.translated(error) from error
+
+    def translated(self, error: Exception) -> TocsinError:
+        """The error that a caller can act on."""
+        match error:
+            case MessageSizeTooLargeError():
+                return BadEvent(f"message too large for Kafka at {self.address}: raise the topic's max.message.bytes")
+            case UnknownTopicOrPartitionError():
+                return self._missing("a topic")
+            case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
+                return Invalid(f"Kafka at {self.address} refuses us: {error}; grant tocsin's principal access")
+            case TimeoutError():
+                return self._away("no answer in time")
+            case _:
+                return self._away(str(error) or type(error).__name__)
+
+    def _away(self, why: str) -> Unavailable:
+        return Unavailable(f"Kafka at {self.address}: {why}; see that it runs and that the address is right")
+
+    def _missing(self, topic: str) -> Invalid:
+        return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's topics")
+
+    async def _deliver(self, messages: Sequence[Message], headers: Headers) -> None:
+        if not messages:
+            return
+        topic_plan.refuse_large(messages)
+        producer = await self._opened()
+        try:
+            async with asyncio.timeout(self._delivery_s):
+                lanes = await self._lanes(producer, messages)
+                work = (_send(producer, place, lane, headers) for place, lane in lanes.items())
+                outcomes = await asyncio.gather(*work, return_exceptions=True)
+            for error in filter(None, outcomes):
+                raise error
+        except (KafkaError, TimeoutError) as error:
+            self._abandon(producer)
+            raise self.translated(error) from error
+
+    async def _lanes(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> Lanes:
+        """The messages by the partition that their key belongs to, in their order."""
+        topics = {message.topic for message in messages}
+        width = {topic: len(await producer.partitions_for(self.prefix + topic)) for topic in topics}
+        lanes: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        for message in messages:
+            lanes[message.topic, partition_of(message.key, width[message.topic])].append(message)
+        return {TopicPartition(self.prefix + topic, number): lane for (topic, number), lane in lanes.items()}
+
+    async def _opened(self) -> AIOKafkaProducer:
+        """The producer; a new one after a failure, for Kafka refuses what comes behind a gap in the numbers."""
+        async with self._opening:
+            if self._producer is None:
+                if self._ending:
+                    await asyncio.wait(self._ending)
+                producer = AIOKafkaProducer(**self._writing, **self._connection)
+                try:
+                    await self.ask(producer.start())
+                except BaseException:
+                    await _end_producer(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    def _abandon(self, producer: AIOKafkaProducer) -> None:
+        if producer is self._producer:
+            self._producer = None
+            ending = asyncio.create_task(_end_producer(producer))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
+        """How many partitions each topic has; asking for all of them creates none."""
+        return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(None)}
+
+    async def _create(self, admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        replicas, settings = min(3, brokers), topic_plan.settings
+        wanted = [NewTopic(self.prefix + t.name, t.partitions, replicas, topic_configs=settings(t)) for t in topics]
+        answer = await admin.create_topics(wanted)
+        for name, code, *why in answer.topic_errors:
+            if code not in (0, TOPIC_EXISTS):
+                raise Invalid(f"Kafka at {self.address}: topic {name} cannot be created ({code}: {why})")
+        names = {topic.name for topic in wanted}
+        while not names <= set(await self._partitions(admin)):  # noqa: ASYNC110  # Kafka tells nobody when it is done
+            await asyncio.sleep(0.02)
+
+
+class KafkaSubscription:
+    """A member of a consumer group."""
+
+    def __init__(self, bus: KafkaBus, group: str, topics: Sequence[str]) -> None:
+        self._bus, self._group, self._topics = bus, group, tuple(topics)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._member = Membership(bus.handover)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def fetch(self, limit: int = 500, wait: timedelta = DEFAULT_WAIT) -> list[Record]:
+        """The next records of the partitions that this member was dealt. Raises `Unavailable`, `Invalid`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait.total_seconds()
+        consumer = await self._joined()
+        if not await self._member.wait(end - loop.time()):
+            return []
+        try:
+            found = await consumer.getmany(timeout_ms=int(1000 * max(0.0, end - loop.time())), max_records=limit)
+        except KafkaError as error:
+            await self._leave()
+            raise self._bus.translated(error) from error
+        return [self._hand_out(place, record) for place, records in found.items() for record in records]
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        """Move the group past these records. Raises `Conflict` when some of them went to another member meanwhile."""
+        moves, all_ours = self._member.holdings.moves(records)
+        if moves and self._consumer is not None:
+            await self._bus.ask(_taken(self._consumer, moves))
+            self._member.committed(moves)
+        if not all_ours:
+            raise Conflict(_GONE)
+
+    async def bury(self, record: Record, reason: str) -> None:
+        """Publish the record to the dead letters with its reason, which stands in the header `reason` too."""
+        await self._bus.bury(DeadLetter.of(record, self._group, reason))
+
+    async def rewind(self) -> None:
+        """Back to the committed position of every partition that this member holds."""
+        if self._consumer is not None and self._member.reading:
+            for place, offset in self._member.holdings.positions().items():
+                self._consumer.seek(TopicPartition(*place), offset)
+
+    async def lag(self) -> int:
+        """Records behind the group's committed position on the partitions that this member was dealt."""
+        consumer = await self._joined()
+        if not await self._member.wait(self._bus.patience_s):
+            raise self._bus.translated(TimeoutError())
+        places = list(consumer.assignment())
+        first, ends, *committed = await self._bus.ask(
+            asyncio.gather(
+                consumer.beginning_offsets(places), consumer.end_offsets(places), *map(consumer.committed, places)
+            )
+        )
+        handled = dict(zip(places, committed, strict=True))
+        return sum(max(0, ends[place] - max(first[place], handled[place] or 0)) for place in places)
+
+    async def _joined(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            self._consumer = await self._bus.consumer(self._group, self._topics)
+            names = [self._bus.prefix + topic for topic in self._topics]
+            self._consumer.subscribe(topics=names, listener=_Rebalance(self._member))
+        return self._consumer
+
+    async def _leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._member.left()
+        if consumer is not None:
+            await _end_consumer(consumer)
+
+    def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
+        self._member.holdings.hand_out(place, record.offset)
+        key = (record.key or b"").decode(errors="replace")
+        topic = place.topic.removeprefix(self._bus.prefix)
+        return Record(topic, key, record.value or b"", place.topic, place.partition, record.offset)
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Passes aiokafka's calls on."""
+
+    def __init__(self, member: Membership) -> None:
+        self._member = member
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._member.revoked()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._member.dealt()
+
+
+@lru_cache(maxsize=65_536)
+def partition_of(key: str, width: int) -> int:
+    """The partition of `key` in a topic of `width` partitions, the same that Java's and librdkafka's murmur2 choose."""
+    hashed: int = murmur2(key.encode())
+    return (hashed & 0x7FFF_FFFF) % width
+
+
+async def _send(
+    producer: AIOKafkaProducer, place: TopicPartition, messages: Sequence[Message], headers: Headers
+) -> None:
+    """Deliver messages of one partition in their order.
+
+    A single message shares aiokafka's batches with others that are on their way; several are batches of their own,
+    at a sixth of the cost, and each waits for the one before: behind a failed batch nothing may be written.
+    """
+    sealed = [(message.key.encode(), message.body) for message in messages]
+    if len(sealed) == 1:
+        [(key, body)] = sealed
+        await (await producer.send(place.topic, body, key, partition=place.partition, headers=headers))
+        return
+    batch = producer.create_batch()
+    for key, body in sealed:
+        if batch.append(timestamp=None, key=key, value=body, headers=headers) is None:
+            await _send_batch(producer, place, batch)
+            batch = producer.create_batch()
+            batch.append(timestamp=None, key=key, value=body, headers=headers)
+    await _send_batch(producer, place, batch)
+
+
+async def _send_batch(producer: AIOKafkaProducer, place: TopicPartition, batch: Any) -> None:  # Any: BatchBuilder
+    batch.close()
+    await (await producer.send_batch(batch, place.topic, partition=place.partition))
+
+
+async def _taken(consumer: AIOKafkaConsumer, moves: Mapping[Place, int]) -> None:
+    try:
+        await consumer.commit({TopicPartition(*place): offset for place, offset in moves.items()})
+    except (CommitFailedError, IllegalStateError) as error:
+        raise Conflict(_GONE) from error
+
+
+async def _end_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; what it could not send by now it must not send later, behind its successor."""
+    producer._message_accumulator.fail_all(KafkaError("given up"))
+    await _end(producer.stop, producer.client.close)
+
+
+async def _end_consumer(consumer: AIOKafkaConsumer) -> None:
+    await _end(consumer.stop, consumer._client.close)
+
+
+async def _end(*steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Take the steps of a farewell, each for `CLOSE_S` at the most: a broker that is away must not hold us."""
+    for step in steps:
+        task = asyncio.create_task(step())
+        await asyncio.wait({task}, timeout=CLOSE_S)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
+
+
+def _milliseconds(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
