@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tocsin.notifiers.addresses import Allow, read_allow, refusal
+from tocsin.notifiers.outcomes import Later, Outcome, Refused, Unknown
 from tocsin.notifiers.redact import redact
 
 TIMEOUT: Final = timedelta(seconds=10)
@@ -137,6 +138,15 @@ class Door:
             connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=100)
             self._guarded[rules] = _open_session(connector)
         return self._guarded[rules]
+
+
+def network_outcome(error: Exception) -> Outcome:
+    """What an exception of a channel's own client means: no connection, a redirect, or nobody knows."""
+    if isinstance(error, Redirected | aiohttp.InvalidURL):
+        return Refused(_told(error))
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return Later(None, _told(error))
+    return Unknown(_told(error))
 
 
 def proxy_for(url: str) -> str | None:
