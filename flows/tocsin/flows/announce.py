@@ -1,0 +1,110 @@
+"""The event of a change: what others hear when a run reaches a state."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tocsin.events.ids import state_event_id
+from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.flows.portable import small
+from tocsin.flows.states import State
+
+FLOW_RUN: Final = "tocsin.flow-run"
+TASK_RUN: Final = "tocsin.task-run"
+
+Labels = dict[str, str]
+# Any below: the columns of a row, and JSON.
+
+
+def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, now: datetime) -> Event:
+    """The event of a flow run's change; `run` holds the columns as they are after it."""
+    payload = _payload(run, before, after) | {"parameters": small(run["parameters"])}
+    return _event(FLOW_RUN, run, after, now, _flow_relations(run), payload, run["cause"])
+
+
+def task_run_event(run: Mapping[str, Any], flow: Mapping[str, Any] | None, before: State | None, after: State) -> Event:
+    """The event of a task run's change; `flow` holds the columns of its flow run, if it has one."""
+    related = [*_task_relations(flow), *_tags(run["tags"])]
+    payload = _payload(run, before, after) | {"task_key": run["task_key"]}
+    depth = flow["depth"] if flow else 0
+    return _event(TASK_RUN, {**run, "depth": depth}, after, run["state_at"], related, payload, None)
+
+
+def _event(
+    kind: str,
+    run: Mapping[str, Any],
+    state: State,
+    now: datetime,
+    related: list[Labels],
+    payload: dict[str, Any],
+    cause: UUID | None,
+) -> Event:
+    identity, version = run["id"], run["version"]
+    resource = {
+        RESOURCE_ID: f"{kind}.{identity}",
+        RESOURCE_NAME: run["name"],
+        "tocsin.state-name": state.name,
+        "tocsin.state-type": state.type.value,
+        "tocsin.state-message": state.message,
+        "tocsin.state-timestamp": now.isoformat(),
+        "tocsin.run-count": str(run["attempt"]),
+    }
+    if run["depth"]:
+        resource[DEPTH] = str(run["depth"])
+    return Event(
+        id=state_event_id(identity, version),
+        event=f"{kind}.{state.name}",
+        occurred=now,
+        resource=resource,
+        related=related,
+        payload=payload,
+        follows=state_event_id(identity, version - 1) if version > 1 else cause,
+    )
+
+
+def _payload(run: Mapping[str, Any], before: State | None, after: State) -> dict[str, Any]:
+    payload = {
+        "from": _shown(before) if before else None,
+        "to": _shown(after),
+        "attempt": run["attempt"],
+        "version": run["version"],
+    }
+    if after.scheduled:
+        payload["scheduled"] = after.scheduled.isoformat()
+    if after.fault:
+        payload["error"] = {"type": after.fault.type, "message": after.fault.message}
+    return payload
+
+
+def _shown(state: State) -> dict[str, str]:
+    return {"type": state.type.value, "name": state.name, "message": state.message}
+
+
+def _flow_relations(run: Mapping[str, Any]) -> list[Labels]:
+    related = [_labels(f"tocsin.flow.{run['flow_name']}", "flow", run["flow_name"])]
+    if run["deployment"]:
+        related.append(_labels(f"tocsin.deployment.{run['deployment']}", "deployment", run["deployment"]))
+    if run["work_pool"]:
+        related.append(_labels(f"tocsin.work-pool.{run['work_pool']}", "work-pool", run["work_pool"]))
+    if run["parent_run_id"]:
+        related.append({RESOURCE_ID: f"{FLOW_RUN}.{run['parent_run_id']}", RESOURCE_ROLE: "parent-run"})
+    if run["creator"]:
+        related.append({RESOURCE_ROLE: "creator"} | run["creator"])
+    return related + list(_tags(run["tags"]))
+
+
+def _task_relations(flow: Mapping[str, Any] | None) -> list[Labels]:
+    if flow is None:
+        return []
+    name = flow["flow_name"]
+    run = _labels(f"{FLOW_RUN}.{flow['id']}", "flow-run", flow["name"])
+    return [run, _labels(f"tocsin.flow.{name}", "flow", name)]
+
+
+def _tags(tags: Iterable[str]) -> list[Labels]:
+    return [{RESOURCE_ID: f"tocsin.tag.{tag}", RESOURCE_ROLE: "tag"} for tag in tags]
+
+
+def _labels(identity: str, role: str, name: str) -> Labels:
+    return {RESOURCE_ID: identity, RESOURCE_ROLE: role, RESOURCE_NAME: name}

@@ -1,0 +1,165 @@
+"""Carries out what `decide` says: the row by compare-and-set, and the event of the change, in one transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlmodel import Session, SQLModel
+
+from tocsin.events.errors import Conflict, Invalid, NotFound
+from tocsin.flows import tables
+from tocsin.flows.announce import flow_run_event, task_run_event
+from tocsin.flows.decide import Accept, Context, Reject, Standing, Verdict, decide
+from tocsin.flows.states import Fault, State, StateType
+from tocsin.store import log
+from tocsin.store.engine import touch
+
+RUNS: Final = "runs"
+FLOW_RUN: Final = SQLModel.metadata.tables[str(tables.FlowRun.__tablename__)]
+TASK_RUN: Final = SQLModel.metadata.tables[str(tables.TaskRun.__tablename__)]
+
+_TRIES: Final = 8
+Columns = dict[str, Any]  # Any: values of a table's columns
+
+
+def columns_of(table: type[SQLModel], **values: Any) -> Columns:  # Any: values of the columns
+    """All columns of a new row, those not given at their defaults."""
+    given = table.model_construct(**values).model_dump()
+    return {name: given.get(name) for name in table.model_fields}
+
+
+def load(session: Session, run_id: UUID, *, lock: bool = False) -> Columns:
+    """The columns of a flow run. Raises NotFound."""
+    statement = select(FLOW_RUN).where(FLOW_RUN.c.id == run_id)
+    if lock:
+        statement = statement.with_for_update()
+    row = session.connection().execute(statement).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"flow run {run_id}: there is none; see `tocsin run ls`")
+    return dict(row)
+
+
+def start(session: Session, columns: Columns, state: State, now: datetime) -> Columns:
+    """Store a new flow run in its first state; the columns as stored."""
+    verdict = decide(Standing(), state, Context(), now)
+    if not isinstance(verdict, Accept):
+        raise Invalid(f"flow run {columns['name']}: {verdict.why}")
+    run = columns | moved(columns, verdict, now)
+    session.connection().execute(insert(FLOW_RUN), run)
+    log.append(session, [flow_run_event(run, None, state, now)])
+    touch(session, RUNS)
+    return run
+
+
+def propose(
+    session: Session, run_id: UUID, state: State, context: Context, now: datetime, **also: Any
+) -> tuple[Verdict, Columns]:
+    """Let `decide` judge the step and store it; `also`: columns to change with it. The columns are those after it.
+
+    Raises NotFound; Conflict when the run keeps changing under it.
+    """
+    for _ in range(_TRIES):
+        run = load(session, run_id)
+        verdict = decide(standing(run), state, context, now)
+        if not isinstance(verdict, Accept) or not verdict.changed:
+            return verdict, run
+        change = moved(run, verdict, now) | {"transition": context.transition or run["transition"]} | also
+        if _swap(session, run, change):
+            _tell(session, run, run | change, verdict.state, now)
+            return verdict, run | change
+    raise Conflict(f"flow run {run_id} changes faster than this change could be stored; try again")
+
+
+def require(verdict: Verdict, what: str) -> Accept:
+    """The acceptance. Raises Conflict with the reason when there is none."""
+    if isinstance(verdict, Accept):
+        return verdict
+    raise Conflict(f"{what}: {verdict.why}")
+
+
+def standing(run: Mapping[str, Any]) -> Standing:
+    """The run as `decide` sees it."""
+    return Standing(
+        state=state_of(run),
+        attempt=run["attempt"],
+        retries=run["retries"],
+        reruns=run.get("reruns", 0),
+        transition=run.get("transition"),
+    )
+
+
+def state_of(run: Mapping[str, Any]) -> State:
+    """The state that the columns spell out."""
+    fault = msgspec.convert(run["fault"], Fault) if run["fault"] else None
+    kind = StateType(run["state_type"])
+    return State(kind, run["state_name"], run["state_message"], scheduled=run["scheduled"], fault=fault)
+
+
+def moved(run: Mapping[str, Any], verdict: Accept, now: datetime) -> Columns:
+    """The columns that an accepted step changes, in a flow run and in a task run alike."""
+    state = verdict.state
+    change: Columns = {
+        "state_type": state.type.value,
+        "state_name": state.name,
+        "state_message": state.message,
+        "state_at": now,
+        "fault": {"type": state.fault.type, "message": state.fault.message} if state.fault else None,
+        "attempt": verdict.attempt,
+        "retries": verdict.retries,
+        "version": run["version"] + 1,
+    }
+    if "reruns" in run:
+        change["reruns"] = verdict.reruns
+    if state.scheduled is not None:
+        change["scheduled"] = state.scheduled
+    if state.type is StateType.RUNNING and run["started"] is None:
+        change["started"] = now
+    if state.final:
+        change |= {"ended": now, "lease": None}
+    elif run["ended"] is not None:
+        change["ended"] = None
+    return change
+
+
+def crash_inner(session: Session, run: Columns, state: State, now: datetime) -> None:
+    """The tasks and subflow runs that were under way in a flow run end with it, in the same state."""
+    children = select(FLOW_RUN.c.id).where(
+        FLOW_RUN.c.parent_run_id == run["id"], FLOW_RUN.c.state_type.in_(["RUNNING", "PENDING"])
+    )
+    for child in session.connection().execute(children).scalars().all():
+        verdict, columns = propose(session, child, state, Context(), now)
+        if isinstance(verdict, Accept):
+            crash_inner(session, columns, state, now)
+    statement = select(TASK_RUN).where(
+        TASK_RUN.c.flow_run_id == run["id"], TASK_RUN.c.state_type.in_(["RUNNING", "PENDING"])
+    )
+    for row in session.connection().execute(statement).mappings().all():
+        crash_task(session, dict(row), run, state, now)
+
+
+def crash_task(session: Session, task: Columns, run: Columns | None, state: State, now: datetime) -> None:
+    """Store that a task run ended without a word."""
+    verdict = decide(standing(task), state, Context(), now)
+    if not isinstance(verdict, Accept):
+        return
+    change = moved(task, verdict, now)
+    if _swap(session, task, change, TASK_RUN):
+        log.append(session, [task_run_event(task | change, run, state_of(task), verdict.state)])
+
+
+def _swap(session: Session, run: Columns, change: Columns, table: Any = FLOW_RUN) -> bool:  # Any: sqlalchemy's Table
+    statement = update(table).where(table.c.id == run["id"], table.c.version == run["version"]).values(**change)
+    return bool(session.connection().execute(statement).rowcount)
+
+
+def _tell(session: Session, before: Columns, after: Columns, state: State, now: datetime) -> None:
+    log.append(session, [flow_run_event(after, state_of(before), state, now)])
+    touch(session, RUNS)
+
+
+def rejected(verdict: Verdict) -> str | None:
+    """The reason when the step was refused for good."""
+    return verdict.why if isinstance(verdict, Reject) else None

@@ -1,0 +1,21 @@
+"""What a flow's author may want to catch apart."""
+
+from datetime import datetime
+
+from tocsin.events.errors import Conflict, TocsinError
+
+
+class UpstreamFailed(TocsinError):
+    """A task did not run, because the task whose result it needs failed; that one's error is the `__cause__`."""
+
+
+class Superseded(Conflict):
+    """This process no longer owns the run: it was given up as crashed, cancelled, or is being run elsewhere."""
+
+
+class Deferred(BaseException):
+    """A retry is due so late that the process gives the run back until then; not an error, and not to be caught."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"tried again at {until.isoformat()}")
+        self.until = until

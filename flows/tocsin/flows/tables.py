@@ -1,0 +1,167 @@
+"""The tables of work: runs of flows and tasks, deployments, pools, workers, log lines, cached results."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Text
+from sqlmodel import Field, SQLModel
+
+from tocsin.store.types import Json, Sequence, UtcDateTime
+
+# Any in the Json columns: parameters, labels and results are whatever JSON their owner chose.
+
+
+class FlowRun(SQLModel, table=True):
+    """One run of a flow. `version` counts its states, `attempt` its claims; `lease` names who holds it."""
+
+    __tablename__ = "flow_run"
+    __table_args__ = (
+        Index(None, "work_pool", "state_type", "scheduled"),
+        Index(None, "state_type", "lease"),
+        Index(None, "deployment", "created"),
+        Index(None, "created"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    name: str
+    flow_name: str
+    deployment: str | None = None
+    work_pool: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    tags: list[str] = Field(default_factory=list, sa_type=Json)
+    parent_run_id: UUID | None = Field(default=None, index=True)
+    idempotency_key: str | None = Field(default=None, unique=True)
+    creator: dict[str, str] | None = Field(default=None, sa_type=Json)
+    cause: UUID | None = None
+    depth: int = 0
+    state_type: str
+    state_name: str
+    state_message: str = Field(default="", sa_type=Text)
+    state_at: datetime = Field(sa_type=UtcDateTime)
+    fault: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    scheduled: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempt: int = 0
+    retries: int = 0
+    reruns: int = 0
+    version: int = 0
+    transition: str | None = None
+    lease: str | None = None
+    worker: str | None = None
+    result: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    created: datetime = Field(sa_type=UtcDateTime)
+    started: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class TaskRun(SQLModel, table=True):
+    """One run of a task. `resume_key`: by which a later attempt of the same flow run finds its result."""
+
+    __tablename__ = "task_run"
+    __table_args__ = (Index(None, "flow_run_id", "resume_key"), Index(None, "state_type", "flow_run_id"))
+
+    id: UUID = Field(primary_key=True)
+    name: str
+    task_key: str
+    flow_run_id: UUID | None = None
+    resume_key: str | None = None
+    tags: list[str] = Field(default_factory=list, sa_type=Json)
+    state_type: str
+    state_name: str
+    state_message: str = Field(default="", sa_type=Text)
+    state_at: datetime = Field(sa_type=UtcDateTime)
+    fault: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    scheduled: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempt: int = 0
+    retries: int = 0
+    version: int = 0
+    lease: str | None = None
+    result: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    created: datetime = Field(sa_type=UtcDateTime)
+    started: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Rerun(SQLModel, table=True):
+    """A retry that somebody asked for, under the key by which the same request is known again."""
+
+    __tablename__ = "flow_run_rerun"
+
+    key: str = Field(primary_key=True)
+    flow_run_id: UUID = Field(index=True)
+    asked: datetime = Field(sa_type=UtcDateTime)
+    cause: UUID | None = None
+
+
+class DeploymentRow(SQLModel, table=True):
+    """A flow that can be run by name: where its code is, with which parameters, on which pool, when."""
+
+    __tablename__ = "deployment"
+
+    name: str = Field(primary_key=True)
+    flow_name: str
+    entrypoint: str
+    path: str | None = None
+    work_pool: str = Field(index=True)
+    description: str = Field(default="", sa_type=Text)
+    parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    schedules: list[dict[str, Any]] = Field(default_factory=list, sa_type=Json)
+    tags: list[str] = Field(default_factory=list, sa_type=Json)
+    paused: bool = False
+    version: int = 1
+    created: datetime = Field(sa_type=UtcDateTime)
+    updated: datetime = Field(sa_type=UtcDateTime)
+
+
+class WorkPool(SQLModel, table=True):
+    """Where runs wait for workers. `concurrency`: how many may run at once over all workers (None: no bound)."""
+
+    __tablename__ = "work_pool"
+
+    name: str = Field(primary_key=True)
+    type: str = "process"
+    paused: bool = False
+    concurrency: int | None = None
+    created: datetime = Field(sa_type=UtcDateTime)
+
+
+class WorkerRow(SQLModel, table=True):
+    """A worker that serves a pool; it is alive while its lease is."""
+
+    __tablename__ = "worker"
+
+    name: str = Field(primary_key=True)
+    work_pool: str = Field(index=True)
+    lease: str
+    host: str
+    pid: int
+    started: datetime = Field(sa_type=UtcDateTime)
+    stopped: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class LogLine(SQLModel, table=True):
+    """One line that a run logged. `level`: the number of the standard library's logging."""
+
+    __tablename__ = "log_line"
+    __table_args__ = (Index(None, "flow_run_id", "id"), Index(None, "task_run_id", "id"))
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
+    flow_run_id: UUID | None = None
+    task_run_id: UUID | None = None
+    at: datetime = Field(sa_type=UtcDateTime)
+    level: int
+    logger: str
+    message: str = Field(sa_type=Text)
+
+
+class CacheEntry(SQLModel, table=True):
+    """The result of a task under its cache key; `expires` None: for good."""
+
+    __tablename__ = "cache_entry"
+
+    key: str = Field(primary_key=True)
+    task_key: str
+    result: dict[str, Any] = Field(sa_type=Json)
+    task_run_id: UUID
+    created: datetime = Field(sa_type=UtcDateTime)
+    expires: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
