@@ -1,0 +1,87 @@
+"""A task run as its process writes it down, state by state."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tocsin.flows.announce import task_run_event
+from tocsin.flows.changes import Columns, columns_of, moved, standing
+from tocsin.flows.context import FlowContext
+from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
+from tocsin.flows.errors import Superseded
+from tocsin.flows.ledger import Change, Ledger, Slot
+from tocsin.flows.states import State
+from tocsin.flows.tables import TaskRun
+
+_BLANK: Final[Columns] = columns_of(TaskRun)
+_PLAIN: Final = Context()
+
+
+class Trace:
+    """One task run. `step` asks `decide`, moves the columns on and gives the change to store."""
+
+    def __init__(self, ledger: Ledger, flow: FlowContext | None, row: Columns) -> None:
+        self.ledger, self.flow, self.row = ledger, flow, row
+        self.slot = Slot(row["version"])
+        self._standing = standing(row) if row["version"] else Standing()
+
+    @classmethod
+    def new(
+        cls, ledger: Ledger, flow: FlowContext | None, identity: UUID, name: str, task_key: str, tags: Sequence[str]
+    ) -> "Trace":
+        """A run that is in no state yet."""
+        row = {
+            **_BLANK,
+            "id": identity,
+            "name": name,
+            "task_key": task_key,
+            "flow_run_id": flow.id if flow else None,
+            "lease": None if flow else ledger.lease,
+            "tags": list(tags),
+            "created": ledger.clock.now(),
+        }
+        return cls(ledger, flow, row)
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that is under way."""
+        return self._standing.attempt
+
+    def later(self, state: State) -> None:
+        """Enter `state`; it is written behind."""
+        self.ledger.later(self.step(state))
+
+    def settle(self, state: State, context: Context = _PLAIN, result: dict[str, Any] | None = None) -> State:
+        """Enter `state`, or the one that `decide` puts in its place, and return it when it is stored."""
+        change = self.step(state, context, result)
+        self.ledger.settle(change)
+        return self.state
+
+    @property
+    def state(self) -> State:
+        """Where the run is."""
+        assert self._standing.state is not None
+        return self._standing.state
+
+    def step(self, state: State, context: Context = _PLAIN, result: dict[str, Any] | None = None) -> Change:
+        """The change into `state`, or into the one that `decide` puts in its place. Any: a result's reference."""
+        now = self.ledger.clock.now()
+        before = self._standing
+        accepted = self._accepted(decide(before, state, context, now))
+        self.row = {**self.row, **moved(self.row, accepted, now)}
+        if result is not None:
+            self.row["result"] = result
+        self._standing = Standing(accepted.state, accepted.attempt, accepted.retries)
+        event = task_run_event(self.row, self.flow.run if self.flow else None, before.state, accepted.state)
+        return Change(self.row, event, self.slot, self.flow.fence if self.flow else None)
+
+    def _accepted(self, verdict: Verdict) -> Accept:
+        if not isinstance(verdict, Accept):
+            raise Superseded(f"task run {self.row['name']}: {verdict.why}")
+        return verdict
+
+
+def seconds_until(at: datetime | None, now: datetime) -> float:
+    """How long to wait from `now` on; 0 when the time has come."""
+    return max(0.0, (at - now).total_seconds()) if at else 0.0
