@@ -1,0 +1,94 @@
+"""Which run the code at hand belongs to: two context variables that follow threads and coroutines."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from tocsin.flows.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tocsin.flows.futures import Future
+
+# Any below: the columns of a row and the results of users' functions.
+
+
+class FlowContext:
+    """A flow run at work in this process, over all its attempts.
+
+    `done`: references of results by resume key; `waiting`: task runs that wait for a retry, by the same; `inner`: the
+    `done` of subflow runs. `deployed`: others could run it too, so results are kept and changes are fenced.
+    """
+
+    def __init__(self, ledger: Ledger, run: dict[str, Any], *, deployed: bool, resumes: bool, log_prints: bool) -> None:
+        self.ledger, self.run = ledger, run
+        self.deployed = deployed
+        self.resumes = resumes
+        self.log_prints = log_prints
+        self.done: dict[str, Any] = {}
+        self.waiting: dict[str, dict[str, Any]] = {}
+        self.inner: dict[str, dict[str, Any]] = {}
+        self.futures: list[Future[Any]] = []
+        self._lock = threading.Lock()
+        self._names: Counter[str] = Counter()
+        self._ordinals: Counter[str] = Counter()
+
+    @property
+    def id(self) -> UUID:
+        """The flow run's id."""
+        identity: UUID = self.run["id"]
+        return identity
+
+    @property
+    def fence(self) -> tuple[UUID, int] | None:
+        """Under which attempt changes of tasks may be stored; None where nobody else could run this flow run."""
+        return (self.id, self.run["attempt"]) if self.deployed else None
+
+    def begin_attempt(self) -> None:
+        """Count tasks from the beginning again: equal tasks get the same places as in the attempt before."""
+        with self._lock:
+            self._names.clear()
+            self._ordinals.clear()
+            self.futures = []
+
+    def number(self, name: str) -> int:
+        """How many runs of this name came before."""
+        return self._count(self._names, name)
+
+    def resume_key(self, task_key: str, inputs: str) -> str:
+        """By which a later attempt finds this task's result: its key, its inputs, its place among equal ones."""
+        key = f"{task_key}:{inputs}"
+        return f"{key}:{self._count(self._ordinals, key)}"
+
+    def _count(self, counter: Counter[str], key: str) -> int:
+        with self._lock:
+            before = counter[key]
+            counter[key] = before + 1
+        return before
+
+
+class TaskContext:
+    """A task run at work. `run` holds its columns."""
+
+    __slots__ = ("flow", "log_prints", "run")
+
+    def __init__(self, run: dict[str, Any], flow: FlowContext | None, log_prints: bool) -> None:
+        self.run, self.flow, self.log_prints = run, flow, log_prints
+
+
+flow_context: ContextVar[FlowContext | None] = ContextVar("tocsin_flow_run", default=None)
+task_context: ContextVar[TaskContext | None] = ContextVar("tocsin_task_run", default=None)
+
+
+@contextmanager
+def in_flow(context: FlowContext) -> Iterator[None]:
+    """Code inside belongs to this flow run, and to no task run."""
+    flow, task = flow_context.set(context), task_context.set(None)
+    try:
+        yield
+    finally:
+        task_context.reset(task)
+        flow_context.reset(flow)

@@ -1,0 +1,251 @@
+"""`@task`: a function whose every run is recorded, tried again, and found again."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future as Outcome
+from contextvars import Context, copy_context
+from datetime import timedelta
+from functools import update_wrapper
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from tocsin.events.errors import Invalid
+from tocsin.events.ids import uuid7
+from tocsin.flows.cache import CacheContext, Caching, KeyFunction
+from tocsin.flows.context import FlowContext, flow_context
+from tocsin.flows.futures import Future, Futures, Unmapped, found, when_done
+from tocsin.flows.keys import input_hash
+from tocsin.flows.ledger import current
+from tocsin.flows.parameters import Parameters
+from tocsin.flows.pool import LOOP, POOL
+from tocsin.flows.retries import DelaySpec, delays
+from tocsin.flows.steps import drive, drive_async
+from tocsin.flows.task_engine import run_task
+from tocsin.flows.trace import Trace
+
+if TYPE_CHECKING:
+    from tocsin.flows.cache_policies import CachePolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+# Any below: `submit` and `map` take futures and elements where the function takes values, so their arguments are open.
+
+
+class Task(Generic[P, R]):
+    """A function as a task. Call it, `submit` it, `map` it; `fn` is the bare function.
+
+    `retries` with `retry_delay_seconds` (a number, a list, or a function of `retries`); `timeout_seconds` for
+    coroutine functions; results cached under `cache_key_fn` or `cache_policy` for `cache_expiration`.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        retries: int = 0,
+        retry_delay_seconds: DelaySpec = 0,
+        log_prints: bool = False,
+        tags: Iterable[str] = (),
+        timeout_seconds: float | None = None,
+        cache_key_fn: KeyFunction | None = None,
+        cache_policy: "CachePolicy | None" = None,
+        cache_expiration: timedelta | None = None,
+    ) -> None:
+        update_wrapper(self, fn)
+        self.fn = fn
+        self.name = checked_name("task", name or fn.__name__)
+        self.description = description or inspect.getdoc(fn) or ""
+        self.key = f"{fn.__module__}.{fn.__qualname__}"
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.retries, self.retry_delay_seconds = checked_retries(self.name, retries), retry_delay_seconds
+        self.delays = delays(retry_delay_seconds, retries)
+        self.log_prints = log_prints
+        self.tags = tuple(sorted(set(tags)))
+        self.timeout_s = checked_timeout(self.name, timeout_seconds, self.is_async)
+        self.caching = Caching(cache_key_fn, cache_policy, cache_expiration)
+        self.plain = cache_key_fn is None and cache_policy is None
+        self.parameters = Parameters(f'task "{self.name}"', fn)
+        if cache_expiration is not None and self.plain:
+            raise Invalid(f'task "{self.name}": cache_expiration without cache_key_fn or cache_policy caches nothing')
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it now; a coroutine function gives a coroutine. Futures among the arguments are waited for."""
+        steps = run_task(self, self._trace(flow_context.get()), args, kwargs)
+        return cast(R, drive_async(steps) if self.is_async else drive(steps))
+
+    @overload
+    def submit(self: "Task[P, Coroutine[Any, Any, T]]", *args: Any, **kwargs: Any) -> Future[T]: ...
+    @overload
+    def submit(self: "Task[P, T]", *args: Any, **kwargs: Any) -> Future[T]: ...
+    def submit(self: "Task[..., Any]", *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it beside the caller, as soon as the futures among its arguments are done."""
+        flow = flow_context.get()
+        trace = self._trace(flow)
+        future: Future[Any] = Future(trace.row["name"], trace.row["id"], Outcome())
+        if flow is not None:
+            flow.futures.append(future)
+        context = copy_context()
+        when_done(found((*args, *kwargs.values())), lambda: self._hand_over(future, trace, args, kwargs, context))
+        return future
+
+    @overload
+    def map(self: "Task[P, Coroutine[Any, Any, T]]", *args: Any, **kwargs: Any) -> Futures[T]: ...
+    @overload
+    def map(self: "Task[P, T]", *args: Any, **kwargs: Any) -> Futures[T]: ...
+    def map(self: "Task[..., Any]", *args: Any, **kwargs: Any) -> Futures[Any]:
+        """One run for each element of the arguments that are lists (or other iterables) of equal length.
+
+        Text, bytes, mappings and `unmapped(value)` go to every run whole. Raises Invalid when nothing is there to go
+        through, or the lengths differ.
+        """
+        named = self.parameters.signature.bind_partial(*args, **kwargs).arguments
+        columns = {name: _elements(value) for name, value in named.items()}
+        lengths = {name: len(column) for name, column in columns.items() if column is not None}
+        if len(set(lengths.values())) != 1:
+            shown = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "none of them is a list"
+            raise Invalid(f'task "{self.name}".map goes through lists of one length, and got {shown}')
+        return Futures(
+            self.submit(**{name: _constant(named[name]) if c is None else c[index] for name, c in columns.items()})
+            for index in range(next(iter(lengths.values())))
+        )
+
+    def with_options(self, **options: Any) -> "Task[P, R]":
+        """The same function as a task with other options (those of `@task`)."""
+        given: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "retries": self.retries,
+            "retry_delay_seconds": self.retry_delay_seconds,
+            "log_prints": self.log_prints,
+            "tags": self.tags,
+            "timeout_seconds": self.timeout_s,
+            "cache_key_fn": self.caching.key_fn,
+            "cache_policy": self.caching.policy,
+            "cache_expiration": self.caching.expiration,
+        }
+        return Task(self.fn, **(given | options))
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def _trace(self, flow: FlowContext | None) -> Trace:
+        identity = uuid7()
+        ledger = flow.ledger if flow else current()
+        number = flow.number(self.name) if flow else identity.hex[-6:]
+        return Trace.new(ledger, flow, identity, f"{self.name}-{number}", self.key, self.tags)
+
+    def _hand_over(
+        self, future: Future[Any], trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
+    ) -> None:
+        if self.is_async:
+
+            async def run() -> None:
+                await _report_async(future.outcome, drive_async(run_task(self, trace, args, kwargs)))
+
+            context.run(LOOP.put, run)
+        else:
+            work = lambda: drive(run_task(self, trace, args, kwargs))  # noqa: E731 - a thunk, not a function of ours
+            POOL.put(lambda: context.run(_report, future.outcome, work))
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    fn: None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    retries: int = 0,
+    retry_delay_seconds: DelaySpec = 0,
+    log_prints: bool = False,
+    tags: Iterable[str] = (),
+    timeout_seconds: float | None = None,
+    cache_key_fn: KeyFunction | None = None,
+    cache_policy: "CachePolicy | None" = None,
+    cache_expiration: timedelta | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(fn: Callable[P, R] | None = None, /, **options: Any) -> Any:
+    """Make a function a task; the options are those of `Task`."""
+    if fn is not None:
+        return Task(fn, **options)
+    return lambda function: Task(function, **options)
+
+
+def task_input_hash(context: CacheContext, arguments: Mapping[str, Any]) -> str:
+    """A `cache_key_fn`: the same task, with the same code and the same inputs."""
+    code = hashlib.sha256(_code_bytes(context.task.fn.__code__)).hexdigest()[:16]
+    return f"{context.task_key}:{code}:{input_hash(arguments)}"
+
+
+def checked_name(kind: str, name: str) -> str:
+    """The name. Raises Invalid when it is empty, not text or not printable."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise Invalid(f"{kind} name {name!r}: a name is printable text and not empty")
+    return name
+
+
+def checked_retries(owner: str, retries: int) -> int:
+    """The number of retries. Raises Invalid for anything but a whole number from 0 up."""
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise Invalid(f'"{owner}": retries is a whole number from 0 up, not {retries!r}')
+    return retries
+
+
+def checked_timeout(owner: str, timeout_s: float | None, is_async: bool) -> float | None:
+    """The timeout in seconds. Raises Invalid for a function that nothing can interrupt."""
+    if timeout_s is None:
+        return None
+    if not is_async:
+        raise Invalid(f'"{owner}": timeout_seconds needs an `async def`; a thread cannot be interrupted')
+    if timeout_s <= 0:
+        raise Invalid(f'"{owner}": timeout_seconds must be above zero, not {timeout_s}')
+    return float(timeout_s)
+
+
+def _code_bytes(code: CodeType) -> bytes:
+    inner = b"".join(
+        _code_bytes(constant) if isinstance(constant, CodeType) else repr(constant).encode("utf-8", "replace")
+        for constant in code.co_consts
+        if not isinstance(constant, frozenset)  # its order changes from process to process
+    )
+    return code.co_code + b"|".join(name.encode() for name in code.co_names) + inner
+
+
+def _elements(value: Any) -> Sequence[Any] | None:
+    """What `map` goes through; None for a constant."""
+    if isinstance(value, Future):
+        return _elements(value.result())
+    if isinstance(value, Unmapped | str | bytes | bytearray | Mapping) or hasattr(value, "columns"):
+        return None
+    if isinstance(value, list | tuple):
+        return value
+    return list(value) if isinstance(value, Iterable) else None
+
+
+def _constant(value: Any) -> Any:
+    return value.value if isinstance(value, Unmapped) else value
+
+
+def _report(outcome: "Outcome[Any]", work: Callable[[], Any]) -> None:
+    try:
+        value = work()
+    except BaseException as error:  # whoever asks for the result is told
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(value)
+
+
+async def _report_async(outcome: "Outcome[Any]", work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        value = await work
+    except BaseException as error:  # whoever asks for the result is told
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(value)
