@@ -1,0 +1,136 @@
+"""What a deployment may set: the `TOCSIN_*` environment, or files of the same names in a folder of secrets."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+
+from tocsin.events.errors import Invalid
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Settings(BaseSettings):
+    """Every setting of every role. The field `database_url` is the variable `TOCSIN_DATABASE_URL`, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Where the truth lives: `sqlite:///file.db` or `postgresql://user:password@host/name`. "
+        "Unset: an SQLite file under the home.",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        default=None, description="`host:port[,host:port]`. Set: the bus is Kafka. Unset: the bus is the log table."
+    )
+    home: Path = Field(
+        default_factory=lambda: Path("~/.tocsin").expanduser(),
+        description="Folder of the default database and of the key that seals secrets.",
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address the API listens on. Others than loopback need an API key."
+    )
+    port: int = Field(default=4200, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    allowed_hosts: str = Field(
+        default="",
+        description="Names, comma separated, that a request's Host header may carry besides loopback's.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, min_length=16, description="The API then wants `Authorization: Bearer <key>`; the CLI sends it."
+    )
+    api_url: str | None = Field(
+        default=None, description="Where a server is, for programs that emit and commands that ask over HTTP."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys, comma separated, that seal notifiers' secrets at rest; the first seals. "
+        "Unset: a key file under the home.",
+    )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Folder whose files (`tocsin_api_key`, ...) give settings that the environment does not.",
+    )
+    work_pool: str = Field(default="default", description="The pool from which a worker takes runs.")
+    worker_limit: int = Field(default=4, ge=1, le=1000, description="How many runs one worker has under way at once.")
+    log_level: LogLevel = Field(default="INFO", description="The least that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: lines for people on a terminal, JSON elsewhere."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is asked in turn: arguments, the environment, the folder of secrets that the environment names."""
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=_secrets_dir())
+
+    @property
+    def url(self) -> str | None:
+        """The database's address in the clear, or None for the default under the home."""
+        return self.database_url.get_secret_value() if self.database_url else None
+
+    @property
+    def key(self) -> str | None:
+        """The API key in the clear, or None when the API is open (loopback only)."""
+        return self.api_key.get_secret_value() if self.api_key else None
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises Invalid naming each variable that cannot be read.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Invalid("; ".join(_complaint(item["loc"], item["msg"]) for item in error.errors())) from error
+
+
+def _secrets_dir() -> str | None:
+    folder = os.environ.get("TOCSIN_SECRETS_DIR")
+    if folder and not Path(folder).is_dir():
+        raise Invalid(f"TOCSIN_SECRETS_DIR: there is no folder {folder}; create it or unset the variable")
+    return folder
+
+
+def _complaint(where: tuple[int | str, ...], message: str) -> str:
+    name = "TOCSIN_" + "_".join(str(part) for part in where).upper()
+    return f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def share(settings: Settings) -> None:
+    """Put into the environment what child processes and the rooms read from there, the secrets' files included."""
+    known = {
+        "TOCSIN_HOME": str(settings.home),
+        "TOCSIN_DATABASE_URL": settings.url,
+        "TOCSIN_SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else None,
+    }
+    os.environ.update({name: value for name, value in known.items() if value})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_binding(settings: Settings) -> None:
+    """Raises Invalid when the API would be open to other machines without a key."""
+    if is_loopback(settings.host) or settings.api_key:
+        return
+    raise Invalid(
+        f"TOCSIN_HOST={settings.host} is reachable by other machines and no API key is set; "
+        "set TOCSIN_API_KEY (16 characters or more), or bind to 127.0.0.1"
+    )
