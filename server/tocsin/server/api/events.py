@@ -1,0 +1,145 @@
+"""Events over HTTP: take them in, list them, show one."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from tocsin.events import codec
+from tocsin.events.errors import BadEvent, NotFound
+from tocsin.events.model import Event
+from tocsin.server import history
+from tocsin.server.api.problems import Flaw, Refused
+from tocsin.server.api.schemas import ANSWERS, BODY, MAX_BATCH, MAX_BATCH_BYTES, PAGE
+from tocsin.server.api.state import Context, Here
+
+MAX_FLAWS: Final = 20
+_BIG: Final = 128_000
+
+router = APIRouter(prefix="/api/events", tags=["events"])
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=BODY,
+    summary="Take in one event, or an array of them",
+    responses=ANSWERS,
+)
+async def post_events(request: Request) -> Response:
+    """All or nothing: the answer comes after the commit, and a bad event refuses its whole batch."""
+    here = Context.of(request)
+    body, now = await _body(request), here.clock.now()
+    events = await asyncio.to_thread(parse, body, now) if len(body) > _BIG else parse(body, now)
+    await here.intake.put(events)
+    ids = msgspec.json.encode({"ids": [event.id for event in events]})
+    return Response(ids, HTTPStatus.CREATED, media_type="application/json")
+
+
+def parse(body: bytes, now: datetime) -> list[Event]:
+    """The events in the body of a post. Raises Refused, with every flaw, when any of them is bad."""
+    try:
+        document = codec.strict_json(body)
+    except BadEvent as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [Flaw(0, None, str(error))]) from error
+    if isinstance(document, dict) and len(body) > codec.MAX_BYTES:
+        raise _too_large(f"one event is at most {codec.MAX_BYTES:,} bytes, this has {len(body):,}")
+    documents = [document] if isinstance(document, dict) else document
+    if not isinstance(documents, list) or not documents:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "send one event, or an array with at least one")
+    if len(documents) > MAX_BATCH:
+        raise _too_large(f"a batch has at most {MAX_BATCH:,} events, this has {len(documents):,}")
+    return _all(documents, now)
+
+
+def _all(documents: Sequence[object], now: datetime) -> list[Event]:
+    events: list[Event] = []
+    flaws: list[Flaw] = []
+    for index, document in enumerate(documents):
+        try:
+            events.append(_one(document, now))
+        except BadEvent as error:
+            flaws.append(Flaw.of(index, error))
+    if flaws:
+        first = flaws[0]
+        which = f"event {first.index} of {len(documents)}: " if len(documents) > 1 else ""
+        more = f" (and {len(flaws) - 1:,} more)" if len(flaws) > 1 else ""
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"nothing was stored; {which}{first.reason}{more}", flaws[:MAX_FLAWS]
+        )
+    return events
+
+
+def _one(document: object, now: datetime) -> Event:
+    if not isinstance(document, dict):
+        raise BadEvent("an event is a JSON object")
+    event = codec.from_document(document, now)
+    codec.encode(event)  # sees to the size
+    return event
+
+
+async def _body(request: Request) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Also what makes a browser ask first before a foreign page can post here.
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"content type {kind[:80]!r}; send `Content-Type: application/json`"
+        )
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BATCH_BYTES:
+            raise _too_large(f"a batch has at most {MAX_BATCH_BYTES:,} bytes; send smaller ones")
+        parts.append(part)
+    return b"".join(parts)
+
+
+@router.get(
+    "",
+    summary="List events, newest first",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {"schema": PAGE}}}},
+)
+async def list_events(
+    here: Here,
+    name: Annotated[str | None, Query(description="Event name, or a prefix ending in `*`.")] = None,
+    resource: Annotated[str | None, Query(description="Resource id, or a prefix ending in `*`.")] = None,
+    related: Annotated[str | None, Query(description="Id of a related resource, or a prefix ending in `*`.")] = None,
+    since: Annotated[datetime | None, Query(description="Occurred at or after; with a zone.")] = None,
+    until: Annotated[datetime | None, Query(description="Occurred before; with a zone.")] = None,
+    limit: Annotated[int, Query(ge=1, le=history.MAX_PAGE)] = 100,
+    page: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Response:
+    """`{"events": [...], "next": token}`; ask again with `page=<next>` until `next` is null."""
+    wanted = history.Filter(name, resource, related, _aware("since", since), _aware("until", until))
+    found = await here.store.look(lambda session: history.search(session, wanted, limit=limit, token=page))
+    events = b",".join(entry.body for entry in found.entries)
+    token = msgspec.json.encode(found.next)
+    return Response(b'{"events":[%b],"next":%b}' % (events, token), media_type="application/json")
+
+
+@router.get("/{event_id}", summary="Show one event", response_class=Response)
+async def get_event(here: Here, event_id: UUID) -> Response:
+    """The event with this id."""
+    event = await here.store.look(lambda session: history.find(session, event_id))
+    if event is None:
+        raise NotFound(f"no event has the id {event_id}")
+    return Response(codec.encode(event), media_type="application/json")
+
+
+def _too_large(reason: str) -> Refused:
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+
+
+def _aware(name: str, instant: datetime | None) -> datetime | None:
+    if instant is not None and instant.tzinfo is None:
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} {instant.isoformat()}: no time zone; write Z or an offset"
+        )
+    return instant

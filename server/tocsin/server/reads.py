@@ -1,0 +1,169 @@
+"""The lists that the API and the command line show; each newest first and bounded."""
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+from sqlmodel import Session, SQLModel, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from tocsin.automations.tables import StoredAutomation, StoredFiring, StoredInvocation
+from tocsin.events.errors import Invalid, NotFound
+from tocsin.flows.tables import DeploymentRow, FlowRun, LogLine, TaskRun, WorkPool
+from tocsin.notifiers.tables import Delivery, Incident, NotifierRow
+from tocsin.server import views
+from tocsin.triggers.tables import Schedule
+
+MOST: Final = 1_000
+
+Row = TypeVar("Row", bound=SQLModel)
+Shown = TypeVar("Shown", bound=views.View)
+
+
+def runs(
+    session: Session, *, state: str | None = None, deployment: str | None = None, limit: int = 50
+) -> list[views.RunView]:
+    """Flow runs, newest first; `state` is a type (FAILED) or a name (AwaitingRetry), in any case."""
+    statement = select(FlowRun)
+    if deployment is not None:
+        statement = statement.where(FlowRun.deployment == deployment)
+    if state is not None:
+        names = {state, state.upper(), state.capitalize()}
+        statement = statement.where(col(FlowRun.state_type).in_(names) | col(FlowRun.state_name).in_(names))
+    return _all(session, statement.order_by(col(FlowRun.created).desc()), views.RunView, limit)
+
+
+def run_detail(session: Session, run: UUID) -> views.RunDetail:
+    """A flow run with its task runs. Raises NotFound."""
+    row = session.get(FlowRun, run)
+    if row is None:
+        raise NotFound(f"no flow run has the id {run}; `tocsin run ls` lists them")
+    statement = select(TaskRun).where(TaskRun.flow_run_id == run).order_by(col(TaskRun.created))
+    tasks = _all(session, statement, views.TaskRunView, 10_000)
+    return views.RunDetail(**views.RunView.model_validate(row).model_dump(), tasks=tasks)
+
+
+def run_named(session: Session, text: str) -> UUID:
+    """The id of the flow run that `text` means: an id, its first letters (4 or more), or a name (the latest run).
+
+    Raises NotFound, and Invalid when several ids begin so.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        pass
+    named = session.exec(
+        select(FlowRun.id).where(FlowRun.name == text).order_by(col(FlowRun.created).desc()).limit(1)
+    ).first()
+    if named is not None:
+        return named
+    return _beginning(session, text)
+
+
+def _beginning(session: Session, text: str) -> UUID:
+    recent = session.exec(select(FlowRun.id).order_by(col(FlowRun.created).desc()).limit(10_000))
+    found = [run for run in recent if len(text) >= 4 and str(run).startswith(text.lower())]
+    match found:
+        case [run]:
+            return run
+        case []:
+            raise NotFound(f"no flow run has the id or the name {text!r}; `tocsin run ls` lists them")
+        case _:
+            raise Invalid(f"{len(found)} flow runs have ids that begin with {text!r}; give more of it")
+
+
+def log_lines(session: Session, run: UUID, *, after: int = 0, limit: int = MOST) -> list[views.LogLineView]:
+    """What a flow run and its tasks logged behind line `after`, oldest first."""
+    tasks = select(TaskRun.id).where(TaskRun.flow_run_id == run)
+    mine = (col(LogLine.flow_run_id) == run) | col(LogLine.task_run_id).in_(tasks)
+    statement = select(LogLine).where(mine, col(LogLine.id) > after).order_by(col(LogLine.id))
+    return _all(session, statement, views.LogLineView, limit)
+
+
+def deployments(session: Session, *, limit: int = MOST) -> list[views.DeploymentView]:
+    """Deployments by name."""
+    return _all(session, select(DeploymentRow).order_by(col(DeploymentRow.name)), views.DeploymentView, limit)
+
+
+def deployment(session: Session, name: str) -> views.DeploymentView:
+    """One deployment. Raises NotFound."""
+    return _one(session.get(DeploymentRow, name), views.DeploymentView, f"deployment {name!r}", "deployment ls")
+
+
+def work_pools(session: Session, *, limit: int = MOST) -> list[views.WorkPoolView]:
+    """Work pools by name."""
+    return _all(session, select(WorkPool).order_by(col(WorkPool.name)), views.WorkPoolView, limit)
+
+
+def schedules(session: Session, *, deployment: str | None = None, limit: int = MOST) -> list[views.ScheduleView]:
+    """Schedules by slug."""
+    statement = select(Schedule).order_by(col(Schedule.slug))
+    if deployment is not None:
+        statement = statement.where(Schedule.deployment == deployment)
+    return _all(session, statement, views.ScheduleView, limit)
+
+
+def automations(session: Session, *, limit: int = MOST) -> list[views.AutomationView]:
+    """Automations by name."""
+    return _all(session, select(StoredAutomation).order_by(col(StoredAutomation.name)), views.AutomationView, limit)
+
+
+def automation(session: Session, name: str) -> views.AutomationView:
+    """One automation. Raises NotFound."""
+    return _one(session.get(StoredAutomation, name), views.AutomationView, f"automation {name!r}", "automation ls")
+
+
+def firings(session: Session, *, automation: str | None = None, limit: int = 50) -> list[views.FiringView]:
+    """Firings, newest first."""
+    statement = select(StoredFiring).order_by(col(StoredFiring.recorded).desc())
+    if automation is not None:
+        statement = statement.where(StoredFiring.automation == automation)
+    return _all(session, statement, views.FiringView, limit)
+
+
+def invocations(
+    session: Session, *, automation: str | None = None, state: str | None = None, limit: int = 50
+) -> list[views.InvocationView]:
+    """Invocations, the latest due first; `state` is due, done or failed."""
+    statement = select(StoredInvocation).order_by(col(StoredInvocation.due).desc())
+    if automation is not None:
+        statement = statement.where(StoredInvocation.automation == automation)
+    if state is not None:
+        statement = statement.where(StoredInvocation.state == state)
+    return _all(session, statement, views.InvocationView, limit)
+
+
+def notifiers(session: Session, *, limit: int = MOST) -> list[views.NotifierView]:
+    """Notifiers by name."""
+    return _all(session, select(NotifierRow).order_by(col(NotifierRow.name)), views.NotifierView, limit)
+
+
+def incidents(session: Session, *, state: str | None = None, limit: int = 50) -> list[views.IncidentView]:
+    """Incidents, the latest opened first; `state` is open or resolved."""
+    statement = select(Incident).order_by(col(Incident.opened).desc())
+    if state is not None:
+        statement = statement.where(Incident.state == state)
+    return _all(session, statement, views.IncidentView, limit)
+
+
+def deliveries(
+    session: Session, *, state: str | None = None, incident: UUID | None = None, limit: int = 50
+) -> list[views.DeliveryView]:
+    """Deliveries, the latest changed first."""
+    statement = select(Delivery).order_by(col(Delivery.updated).desc())
+    if state is not None:
+        statement = statement.where(Delivery.state == state)
+    if incident is not None:
+        statement = statement.where(Delivery.incident_id == incident)
+    return _all(session, statement, views.DeliveryView, limit)
+
+
+def _all(session: Session, statement: "SelectOfScalar[Row]", view: type[Shown], limit: int) -> list[Shown]:
+    rows: Sequence[Row] = session.exec(statement.limit(limit)).all()
+    return [view.model_validate(row) for row in rows]
+
+
+def _one(row: SQLModel | None, view: type[Shown], what: str, command: str) -> Shown:
+    if row is None:
+        raise NotFound(f"there is no {what}; `tocsin {command}` lists what there is")
+    return view.model_validate(row)

@@ -1,0 +1,180 @@
+"""The roles of a deployment, and one program that runs any set of them.
+
+A role is services that live as long as the process. A stop (SIGTERM, SIGINT) lets each finish what it is at; one that
+ends by itself ends the process with an error, so that whoever supervises it starts it again: never half dead.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from tocsin.events.errors import Invalid, TocsinError
+from tocsin.server.logs import set_up
+from tocsin.server.settings import Settings
+from tocsin.server.wiring import Parts, open_parts
+
+GRACE: Final = timedelta(seconds=15)
+CANCEL: Final = timedelta(seconds=4)
+
+Serve = Callable[[asyncio.Event], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
+
+
+class RoleDied(TocsinError):
+    """A service that must live as long as its process has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One endless task of a role: `serve(stop)` returns soon after `stop` is set, and not before."""
+
+    name: str
+    serve: Serve
+
+
+def _server(parts: Parts) -> Iterator[Service]:
+    from tocsin.server.http import serve_http
+
+    yield Service("api", lambda stop: serve_http(parts, stop))
+
+
+def _scheduler(parts: Parts) -> Iterator[Service]:
+    from tocsin.server.adoption import Adoption
+    from tocsin.triggers.scheduler import Scheduler
+
+    yield Service("adoption", Adoption(parts.store, parts.clock).serve)
+    yield Service("clock", Scheduler(parts.store, parts.clock).serve)
+
+
+def _processor(parts: Parts) -> Iterator[Service]:
+    from tocsin.automations.host import Host
+
+    yield Service("host", Host(parts.store, parts.bus, clock=parts.clock).serve)
+
+
+def _dispatcher(parts: Parts) -> Iterator[Service]:
+    from tocsin.automations.perform import Performer
+    from tocsin.notifiers.dispatch import Dispatcher
+    from tocsin.server.sweeping import Sweeping
+
+    yield Service("performer", Performer(parts.store, parts.clock).serve)
+    yield Service("deliveries", Dispatcher(parts.store, parts.clock).serve)
+    yield Service("watchdog", Sweeping(parts.store, parts.clock).serve)
+    if parts.settings.kafka_bootstrap_servers:
+        from tocsin.store.relay import Relay
+
+        yield Service("relay", Relay(parts.store, parts.bus).serve)
+
+
+def _worker(parts: Parts) -> Iterator[Service]:
+    from tocsin.flows.worker import Worker
+
+    settings = parts.settings
+    worker = Worker(parts.store, settings.work_pool, limit=settings.worker_limit, clock=parts.clock)
+    yield Service("worker", worker.serve)
+
+
+ROLES: Final[Mapping[str, Callable[[Parts], Iterator[Service]]]] = {
+    "server": _server,
+    "scheduler": _scheduler,
+    "processor": _processor,
+    "dispatcher": _dispatcher,
+    "worker": _worker,
+}
+
+
+def services(names: Sequence[str], parts: Parts) -> list[Service]:
+    """The services of these roles; each role imports its own libraries only. Raises Invalid for an unknown role."""
+    for name in names:
+        if name not in ROLES:
+            raise Invalid(f"there is no role {name!r}; there are {', '.join(ROLES)}")
+    return [service for name in names for service in ROLES[name](parts)]
+
+
+async def run_roles(names: Sequence[str], settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Run these roles in this process until `stop` is set or a signal comes; returns within 20 s of it.
+
+    Raises RoleDied when a service ends by itself, Invalid and Unavailable when the settings do not hold.
+    """
+    set_up(settings, "+".join(names) if len(names) < len(ROLES) else "dev")
+    stop = stop or asyncio.Event()
+    async with open_parts(settings) as parts:
+        logger.info("starts", roles=list(names))
+        with _signals(stop):
+            await run_services(services(names, parts), stop)
+        logger.info("stopped", roles=list(names))
+
+
+async def run_services(found: Sequence[Service], stop: asyncio.Event, grace: timedelta = GRACE) -> None:
+    """Run services until `stop`; those that do not end within `grace` are cancelled. Raises RoleDied."""
+    tasks = {asyncio.create_task(_call(service, stop), name=service.name) for service in found}
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        dead = [task for task in tasks if task.done()] if not stop.is_set() else []
+        stop.set()
+        await _wind_down(tasks, grace)
+    finally:
+        stopping.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+    if dead:
+        raise _obituary(dead)
+    if failed := [task for task in tasks if not task.cancelled() and task.exception()]:
+        raise _obituary(failed)
+
+
+async def _call(service: Service, stop: asyncio.Event) -> None:
+    structlog.contextvars.bind_contextvars(service=service.name)
+    await service.serve(stop)
+
+
+async def _wind_down(tasks: set[asyncio.Task[None]], grace: timedelta) -> None:
+    _, late = await asyncio.wait(tasks, timeout=grace.total_seconds())
+    if late:
+        logger.warning("cancelled what did not stop in time", services=sorted(task.get_name() for task in late))
+        for task in late:
+            task.cancel()
+        await asyncio.wait(late, timeout=CANCEL.total_seconds())
+
+
+def _obituary(dead: Sequence[asyncio.Task[None]]) -> RoleDied:
+    said = []
+    for task in dead:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("a service died", service=task.get_name(), exc_info=error)
+        said.append(f"{task.get_name()} ended ({_cause(error)})")
+    obituary = RoleDied(f"{', '.join(sorted(said))}; the process stops so that it can be started again")
+    obituary.__cause__ = next((task.exception() for task in dead if not task.cancelled() and task.exception()), None)
+    return obituary
+
+
+def _cause(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}" if error else "without an error"
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; outside the main thread signals are somebody else's."""
+    loop = asyncio.get_running_loop()
+    caught = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+            caught.append(number)
+        except (ValueError, RuntimeError, NotImplementedError):
+            break
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

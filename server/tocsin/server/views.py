@@ -1,0 +1,213 @@
+"""What the API and the command line show of the rooms' rows: no secrets, no leases, the same names in both."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+# Any in these models: parameters, specifications and errors are whatever JSON their owner chose.
+
+
+class View(BaseModel):
+    """Something shown; made from a row by `of(row)`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class RunView(View):
+    """A flow run and the state it is in."""
+
+    id: UUID
+    name: str
+    flow_name: str
+    deployment: str | None
+    work_pool: str | None
+    state_type: str
+    state_name: str
+    state_message: str
+    state_at: datetime
+    attempt: int
+    reruns: int
+    parameters: dict[str, Any]
+    tags: list[str]
+    fault: dict[str, Any] | None
+    creator: dict[str, str] | None
+    cause: UUID | None
+    parent_run_id: UUID | None
+    worker: str | None
+    scheduled: datetime | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+class TaskRunView(View):
+    """A task run and the state it is in."""
+
+    id: UUID
+    name: str
+    task_key: str
+    flow_run_id: UUID | None
+    state_type: str
+    state_name: str
+    state_message: str
+    state_at: datetime
+    attempt: int
+    fault: dict[str, Any] | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+class RunDetail(RunView):
+    """A flow run with its task runs, oldest first."""
+
+    tasks: list[TaskRunView]
+
+
+class LogLineView(View):
+    """One line that a run logged; `level` as the standard library numbers it."""
+
+    id: int
+    at: datetime
+    level: int
+    logger: str
+    message: str
+    task_run_id: UUID | None
+
+
+class DeploymentView(View):
+    """A flow that can be run by name."""
+
+    name: str
+    flow_name: str
+    entrypoint: str
+    path: str | None
+    work_pool: str
+    description: str
+    parameters: dict[str, Any]
+    schedules: list[dict[str, Any]]
+    tags: list[str]
+    paused: bool
+    version: int
+    created: datetime
+    updated: datetime
+
+
+class WorkPoolView(View):
+    """Where runs wait for workers."""
+
+    name: str
+    type: str
+    paused: bool
+    concurrency: int | None
+    created: datetime
+
+
+class ScheduleView(View):
+    """A schedule and how far it has come."""
+
+    slug: str
+    kind: str
+    spec: dict[str, Any]
+    timezone: str
+    active: bool
+    catchup: str
+    deployment: str | None
+    parameters: dict[str, Any]
+    previous_at: datetime | None
+    next_at: datetime | None
+    version: int
+    updated: datetime
+
+
+class AutomationView(View):
+    """An automation as it was applied."""
+
+    name: str
+    enabled: bool
+    definition: dict[str, Any]
+    created: datetime
+    updated: datetime
+
+
+class FiringView(View):
+    """That an automation fired, or that what it fired for is over."""
+
+    id: UUID
+    automation: str
+    key: list[str]
+    state: str
+    at: datetime
+    recorded: datetime
+    event_id: UUID
+    count: int
+
+
+class InvocationView(View):
+    """One action of one firing, and how it went."""
+
+    id: UUID
+    firing_id: UUID
+    automation: str
+    position: int
+    action: str
+    state: str
+    due: datetime
+    tries: int
+    attempts: list[dict[str, Any]]
+    reason: str | None
+    finished: datetime | None
+
+
+class NotifierView(View):
+    """Who can be told; the secrets stay sealed."""
+
+    name: str
+    kind: str
+    config: dict[str, Any]
+    created: datetime
+    updated: datetime
+
+
+class IncidentView(View):
+    """One episode of trouble: from the firing that opened it to the one that said it is over."""
+
+    id: UUID
+    key: str
+    episode: int
+    state: str
+    severity: str
+    subject: str
+    labels: dict[str, str]
+    revision: int
+    event_id: UUID
+    opened: datetime
+    updated: datetime
+    resolved: datetime | None
+    resolved_by: UUID | None
+
+
+class DeliveryView(View):
+    """What one receiver must learn, and how far that has come."""
+
+    id: UUID
+    incident_id: UUID
+    receiver: str
+    revision: int
+    action: str
+    state: str
+    due: datetime
+    tries: int
+    reason: str | None
+    since: datetime
+    updated: datetime
+
+
+class TestResult(View):
+    """How a channel answered to a test message."""
+
+    notifier: str
+    outcome: str
+    reason: str | None
