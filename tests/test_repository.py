@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,56 +144,3 @@ def test_the_limits_in_the_docs_are_those_of_the_code() -> None:
 
 def events_page() -> str:
     return (ROOT / "docs/events.md").read_text()
-
-
-# --- the way in ---
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    file = folder / name
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-
-
-def find_python(*places: Path, wanted: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.pathsep.join(str(place) for place in places), "PYTHON": wanted}
-    return subprocess.run(
-        ["/bin/sh", str(ROOT / ".ci/python")], env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_shim_with_nothing_behind_it_is_passed_over(tmp_path: Path) -> None:
-    shims, real = tmp_path / "shims", tmp_path / "real"
-    shims.mkdir()
-    real.mkdir()
-    script(shims, "python3.13", "exit 127")
-    script(shims, "python3.12", "exit 127")
-    script(real, "python3.12", f'exec {sys.executable} "$@"')
-    assert find_python(shims, real).stdout.strip() == str(real / "python3.12")
-
-
-def test_a_python_that_is_asked_for_is_taken(tmp_path: Path) -> None:
-    script(tmp_path, "python3.13", f'exec {sys.executable} "$@"')
-    script(tmp_path, "python3.11", f'exec {sys.executable} "$@"')
-    assert find_python(tmp_path, wanted="python3.11").stdout.strip() == str(tmp_path / "python3.11")
-
-
-def test_without_a_python_the_way_out_is_said(tmp_path: Path) -> None:
-    script(tmp_path, "python3", "exit 1")
-    run = find_python(tmp_path)
-    assert run.returncode == 1
-    assert "Python 3.11 or newer" in run.stderr
-
-
-@pytest.mark.parametrize("name", [".ci/run", ".ci/python", ".ci/constraints", "deploy/secrets.sh"])
-def test_a_script_may_be_run_and_parses(name: str) -> None:
-    file = ROOT / name
-    shell = file.read_text().splitlines()[0].removeprefix("#!").split()[-1].rpartition("/")[2]
-    assert os.access(file, os.X_OK)
-    assert subprocess.run([shell, "-n", str(file)], check=False).returncode == 0
-
-
-def test_make_knows_its_targets() -> None:
-    wanted = {"setup", "demo", "dev", "test", "check", "bench", "fmt"}
-    help_text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert wanted <= {line.split()[1] for line in help_text.splitlines() if line.startswith("make ")}
