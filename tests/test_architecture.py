@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 import subprocess
 import sys
 import tomllib
@@ -122,6 +123,22 @@ def test_a_planted_import_breaks_its_contract(
 
 def test_each_contract_has_a_planted_import() -> None:
     assert {name for name, _, _ in PLANTED} == set(CONTRACTS)
+
+
+CORE = sorted(CONTRACTS["the core is pure"]["source_modules"])
+# A new event takes a new id and the present time unless it is given others.
+DRAWS = {"tocsin.events.ids", "tocsin.events.model"}
+CLOCKS_AND_DICE = re.compile(
+    r"\b(?:datetime\.(?:now|utcnow|today)|date\.today|time\.\w+|random\.\w+|secrets\.(?:token|choice|rand)\w*|uuid[1-4])\("
+)
+
+
+@pytest.mark.parametrize("module", [module for module in CORE if module not in DRAWS])
+def test_the_core_reads_no_clock_and_throws_no_dice(module: str) -> None:
+    _, room, *rest = module.split(".")
+    tree = ast.parse((ROOT / room / "tocsin" / room / "/".join(rest)).with_suffix(".py").read_text())
+    calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [call for call in calls if CLOCKS_AND_DICE.match(call)] == []
 
 
 HEAVY = [
