@@ -13,7 +13,7 @@ from tocsin.triggers.zones import FIRST_YEAR, LAST_YEAR, zone
 
 LONGEST_TEXT: Final = 6_500
 MOST_RULES: Final = 4
-MOST_COUNT: Final = 10_000
+MOST_COUNT: Final = 5_000
 MOST_INTERVAL: Final = 100_000_000
 SECONDLY_SINCE: Final = 2000
 _DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
