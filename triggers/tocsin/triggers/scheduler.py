@@ -1,0 +1,89 @@
+"""The scheduler: wakes when something is due and has it logged. Run as many of it as you like; there is no leader."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+from tocsin.events.clock import Clock, SystemClock
+from tocsin.store.engine import Store
+from tocsin.triggers import ticks
+from tocsin.triggers.alarm import SWEEP, Alarm
+from tocsin.triggers.store import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+WHILE_OTHERS_WORK: Final = timedelta(milliseconds=50)
+BETWEEN_LOOKS_S: Final = 0.05
+ZONES_READ_AGAIN: Final = timedelta(days=1)
+
+
+class Scheduler:
+    """Logs the ticks of the schedules in `store` when they are due by `clock`."""
+
+    def __init__(self, store: Store, clock: Clock | None = None, *, sweep: timedelta = SWEEP) -> None:
+        self._store, self._clock, self._sweep = store, clock or SystemClock(), sweep
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. A database that is away is asked again at the next sweep."""
+        with Alarm(self._sweep) as alarm:
+            async with asyncio.TaskGroup() as helpers:
+                tasks = [helpers.create_task(self._listen(alarm)), helpers.create_task(_ring_at(stop, alarm))]
+                await self._serve(stop, alarm)
+                for task in tasks:
+                    task.cancel()
+
+    async def turn(self) -> timedelta | None:
+        """Log what is due; how long it is until the next tick (zero: at once), None when there is none to come."""
+        wait = await self._until_next()
+        if wait is None or wait > timedelta(0):
+            return wait
+        logged = await self._store.run(lambda session: ticks.claim(session, self._clock.now()))
+        return timedelta(0) if logged else WHILE_OTHERS_WORK
+
+    async def refresh(self) -> None:
+        """Read the rules of zones again and reckon every schedule's next time by them."""
+        ticks.forget_zones()
+        after: str | None = ""
+        while after is not None:
+            after = await self._store.run(_refresh_behind(after))
+
+    async def _serve(self, stop: asyncio.Event, alarm: Alarm) -> None:
+        refreshed: datetime | None = None
+        while not stop.is_set():
+            try:
+                if refreshed is None or self._clock.now() - refreshed >= ZONES_READ_AGAIN:
+                    await self.refresh()
+                    refreshed = self._clock.now()
+                wait = await self.turn()
+            except DBAPIError as error:
+                logger.warning("scheduler: the database failed, next try at the next sweep: %s", error.orig)
+                wait = None
+            if wait is None or wait > timedelta(0):
+                alarm.set(wait or self._sweep)
+                await alarm.wait()
+
+    async def _until_next(self) -> timedelta | None:
+        at = await self._store.look(ticks.earliest)
+        return at - self._clock.now() if at is not None else None
+
+    async def _listen(self, alarm: Alarm) -> None:
+        """Ring when a schedule was put, paused or removed: by this process or by another."""
+        with self._store.watch(CHANNEL) as watch:
+            while True:
+                if await watch.wait(self._sweep):
+                    alarm.ring()
+                    await asyncio.sleep(BETWEEN_LOOKS_S)
+
+
+async def _ring_at(stop: asyncio.Event, alarm: Alarm) -> None:
+    await stop.wait()
+    alarm.ring()
+
+
+def _refresh_behind(after: str) -> Callable[[Session], str | None]:
+    return lambda session: ticks.refresh(session, after)
