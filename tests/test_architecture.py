@@ -125,6 +125,13 @@ def test_each_contract_has_a_planted_import() -> None:
     assert {name for name, _, _ in PLANTED} == set(CONTRACTS)
 
 
+def test_a_circle_that_is_let_be_is_made_of_type_hints_only() -> None:
+    running = grimp.build_graph("tocsin", exclude_type_checking_imports=True, cache_dir=None)
+    let_be = CONTRACTS["no cycles inside a room"].get("ignore_imports", [])
+    pairs = [tuple(line.split(" -> ")) for line in let_be]
+    assert [(a, b) for a, b in pairs if running.direct_import_exists(importer=a, imported=b)] == []
+
+
 CORE = sorted(CONTRACTS["the core is pure"]["source_modules"])
 # A new event takes a new id and the present time unless it is given others.
 DRAWS = {"tocsin.events.ids", "tocsin.events.model"}
