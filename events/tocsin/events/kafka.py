@@ -119,6 +119,7 @@ class KafkaBus:
             found = await self.ask(self._partitions(admin))
             if missing := topic_plan.missing(topics, self.prefix, found):
                 await self.ask(self._create(admin, missing))
+                await self.ask(self._settled(admin, topics))
         finally:
             await admin.close()
 
@@ -229,8 +230,9 @@ class KafkaBus:
         for name, code, *why in answer.topic_errors:
             if code not in (0, TOPIC_EXISTS):
                 raise Invalid(f"Kafka at {self.address}: topic {name} cannot be created ({code}: {why})")
-        names = {topic.name for topic in wanted}
-        while not names <= set(await self._partitions(admin)):  # noqa: ASYNC110  # Kafka tells nobody when it is done
+
+    async def _settled(self, admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+        while topic_plan.missing(topics, self.prefix, await self._partitions(admin)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
