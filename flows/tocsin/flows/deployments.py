@@ -1,0 +1,184 @@
+"""Deployments: flows that can be run by name, on a pool, with parameters, at times."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlmodel import Session, col, select
+
+from tocsin.events.errors import Invalid, NotFound
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
+from tocsin.flows import entrypoint as entrypoints
+from tocsin.flows.changes import RUNS
+from tocsin.flows.flows import Flow
+from tocsin.flows.ledger import current
+from tocsin.flows.pools import DEFAULT, create_pool
+from tocsin.flows.results import same_after_json
+from tocsin.flows.tables import DeploymentRow
+from tocsin.flows.tasks import checked_name
+from tocsin.store import log
+from tocsin.store.engine import Store, touch
+
+KINDS: Final = ("cron", "interval", "rrule")
+SCHEDULES: Final = "schedules"
+
+# Any below: parameters and schedules are JSON of their owner's choice.
+
+
+class Deployment(BaseModel):
+    """A flow under a name: `entrypoint` is `module:flow` or `path.py:flow`, looked up from the folder `path`.
+
+    `schedules`: objects with one of `cron`, `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`,
+    `slug`, `parameters`, `active`. Nothing is stored before `apply`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    entrypoint: str
+    flow_name: str | None = None
+    path: str | None = None
+    work_pool: str = DEFAULT
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    schedules: list[dict[str, Any]] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise Invalid(f"deployment {given.get('name')!r}: {_first(error)}") from error
+        checked_name("deployment", self.name)
+        self.schedules = [_schedule(self.name, index, entry) for index, entry in enumerate(self.schedules)]
+        if not same_after_json(self.parameters):
+            raise Invalid(f"deployment {self.name!r}: parameters must be JSON (text, numbers, lists, objects)")
+
+    @classmethod
+    def build_from_flow(
+        cls,
+        flow: Flow[..., Any],
+        name: str,
+        *,
+        schedule: Mapping[str, Any] | None = None,
+        schedules: Iterable[Mapping[str, Any]] = (),
+        work_pool_name: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        description: str | None = None,
+    ) -> Self:
+        """A deployment of a flow at hand. Raises Invalid when a worker could not import the flow."""
+        entrypoint, path = entrypoints.of_flow(flow)
+        return cls(
+            name=name,
+            entrypoint=entrypoint,
+            flow_name=flow.name,
+            path=path,
+            work_pool=work_pool_name or DEFAULT,
+            description=description if description is not None else flow.description,
+            parameters=dict(parameters or {}),
+            schedules=[*([dict(schedule)] if schedule else []), *map(dict, schedules)],
+            tags=sorted({*flow.tags, *tags}),
+        )
+
+    def apply(self, store: Store | None = None, *, now: datetime | None = None) -> DeploymentRow:
+        """Store it under its name; one that is there is changed, and stays paused if it is. Its pool is made.
+
+        Raises Invalid when the entrypoint does not lead to a flow.
+        """
+        ledger = current() if store is None else None
+        target = ledger.store if ledger else store
+        assert target is not None
+        ready = self if self.flow_name else self._loaded()
+        with target.begin() as session:
+            return put_deployment(session, ready, now or _now())
+
+    def _loaded(self) -> "Deployment":
+        flow = entrypoints.load(self.entrypoint, self.path)
+        return self.model_copy(
+            update={
+                "flow_name": flow.name,
+                "path": self.path or str(Path.cwd()),
+                "description": self.description or flow.description,
+            }
+        )
+
+
+def put_deployment(session: Session, deployment: Deployment, now: datetime) -> DeploymentRow:
+    """Store the deployment under its name; an unchanged one is left alone, a changed one keeps `paused`."""
+    create_pool(session, deployment.work_pool, now=now)
+    values = deployment.model_dump() | {"flow_name": deployment.flow_name or deployment.name}
+    row = session.get(DeploymentRow, deployment.name, with_for_update=True)
+    if row is None:
+        row = DeploymentRow(**values, created=now, updated=now)
+        session.add(row)
+        _tell(session, "created", row, now)
+    elif any(getattr(row, field) != value for field, value in values.items()):
+        for field, value in values.items():
+            setattr(row, field, value)
+        row.version, row.updated = row.version + 1, now
+        _tell(session, "updated", row, now)
+    session.flush()
+    return row
+
+
+def get_deployment(session: Session, name: str) -> DeploymentRow:
+    """The deployment of this name. Raises NotFound naming those that there are."""
+    row = session.get(DeploymentRow, name)
+    if row is None:
+        known = ", ".join(found.name for found in list_deployments(session)[:10]) or "none"
+        raise NotFound(f"deployment {name!r}: there is none of this name; known: {known}")
+    return row
+
+
+def list_deployments(session: Session) -> list[DeploymentRow]:
+    """All deployments by name."""
+    return list(session.exec(select(DeploymentRow).order_by(col(DeploymentRow.name))).all())
+
+
+def pause_deployment(session: Session, name: str, *, paused: bool = True, now: datetime) -> DeploymentRow:
+    """Its schedules rest until it goes on (`paused=False`); runs that are asked for still run. Raises NotFound."""
+    row = get_deployment(session, name)
+    if row.paused != paused:
+        row.paused, row.updated = paused, now
+        _tell(session, "paused" if paused else "resumed", row, now)
+    return row
+
+
+def _schedule(deployment: str, index: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = [kind for kind in KINDS if given.get(kind) is not None]
+    if len(kinds) != 1:
+        raise Invalid(f"deployment {deployment!r}: schedule {index + 1} has one of {', '.join(KINDS)}, not {kinds}")
+    slug = given.get("slug") or (deployment if index == 0 else f"{deployment}-{index + 1}")
+    return {key: _json(value) for key, value in ({"active": True} | dict(given) | {"slug": slug}).items()}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _tell(session: Session, what: str, row: DeploymentRow, now: datetime) -> None:
+    resource = {RESOURCE_ID: f"tocsin.deployment.{row.name}", RESOURCE_NAME: row.name}
+    related = [
+        {RESOURCE_ID: f"tocsin.flow.{row.flow_name}", "tocsin.resource.role": "flow"},
+        {RESOURCE_ID: f"tocsin.work-pool.{row.work_pool}", "tocsin.resource.role": "work-pool"},
+    ]
+    payload = {"version": row.version, "entrypoint": row.entrypoint, "schedules": row.schedules}
+    event = Event(event=f"tocsin.deployment.{what}", occurred=now, resource=resource, related=related, payload=payload)
+    log.append(session, [event])
+    touch(session, RUNS, SCHEDULES)
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def _now() -> datetime:
+    from tocsin.events.clock import SystemClock
+
+    return SystemClock().now()
