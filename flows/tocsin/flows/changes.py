@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlmodel import Session, SQLModel
 
 from tocsin.events.errors import Conflict, Invalid, NotFound
@@ -15,7 +15,7 @@ from tocsin.flows.announce import flow_run_event, task_run_event
 from tocsin.flows.decide import Accept, Context, Reject, Standing, Verdict, decide
 from tocsin.flows.states import Fault, State, StateType
 from tocsin.store import log
-from tocsin.store.engine import touch
+from tocsin.store.engine import insert_new, touch
 
 RUNS: Final = "runs"
 FLOW_RUN: Final = SQLModel.metadata.tables[str(tables.FlowRun.__tablename__)]
@@ -42,13 +42,14 @@ def load(session: Session, run_id: UUID, *, lock: bool = False) -> Columns:
     return dict(row)
 
 
-def start(session: Session, columns: Columns, state: State, now: datetime) -> Columns:
-    """Store a new flow run in its first state; the columns as stored."""
+def start(session: Session, columns: Columns, state: State, now: datetime) -> Columns | None:
+    """Store a new flow run in its first state; the columns as stored, None when its idempotency key is taken."""
     verdict = decide(Standing(), state, Context(), now)
     if not isinstance(verdict, Accept):
         raise Invalid(f"flow run {columns['name']}: {verdict.why}")
     run = columns | moved(columns, verdict, now)
-    session.connection().execute(insert(FLOW_RUN), run)
+    if not insert_new(session, tables.FlowRun, [run]):
+        return None
     log.append(session, [flow_run_event(run, None, state, now)])
     touch(session, RUNS)
     return run

@@ -1,0 +1,173 @@
+"""Runs of deployments: asked for, tried again, cancelled, looked up. All inside the caller's session."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from tocsin.events.errors import Invalid
+from tocsin.events.ids import uuid7
+from tocsin.flows import states
+from tocsin.flows.changes import FLOW_RUN, RUNS, Columns, columns_of, load, propose, start, state_of
+from tocsin.flows.decide import Accept, Context
+from tocsin.flows.deployments import get_deployment
+from tocsin.flows.results import same_after_json
+from tocsin.flows.states import State, StateType, awaiting_retry, cancelled, cancelling
+from tocsin.flows.tables import FlowRun, Rerun
+from tocsin.store.engine import insert_new, touch
+
+# Any below: parameters are JSON of the flow's choice.
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a run is left as it is."""
+
+    reason: str
+
+
+def create_run(
+    session: Session,
+    deployment_name: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    scheduled: datetime | None = None,
+    key: str | None = None,
+    cause: UUID | None = None,
+    creator: Mapping[str, str] | None = None,
+    depth: int = 0,
+    now: datetime,
+) -> FlowRun:
+    """A new run of a deployment, due at `scheduled` (default: now); with a `key` that a run has already, that run.
+
+    `cause`: the event that led to it; `creator`: labels of the automation or schedule. Raises NotFound, and Invalid
+    for parameters that are not JSON.
+    """
+    deployment = get_deployment(session, deployment_name)
+    if key is not None and (known := _by_key(session, key)) is not None:
+        return known
+    if not same_after_json(dict(parameters or {})):
+        raise Invalid(f"run of {deployment_name!r}: parameters must be JSON (text, numbers, lists, objects)")
+    identity = uuid7()
+    columns = columns_of(
+        FlowRun,
+        id=identity,
+        name=f"{deployment.name}-{identity.hex[-6:]}",
+        flow_name=deployment.flow_name,
+        deployment=deployment.name,
+        work_pool=deployment.work_pool,
+        parameters={**deployment.parameters, **(parameters or {})},
+        tags=list(deployment.tags),
+        idempotency_key=key,
+        cause=cause,
+        creator=dict(creator) if creator else None,
+        depth=depth,
+        created=now,
+    )
+    run = start(session, columns, states.scheduled(scheduled or now), now)
+    if run is None:  # somebody else has stored the key in the meantime
+        known = _by_key(session, key or "")
+        assert known is not None
+        return known
+    return FlowRun(**run)
+
+
+def retry_run(
+    session: Session,
+    run_id: UUID,
+    *,
+    scheduled: datetime,
+    budget: int | None = None,
+    cause: UUID | None = None,
+    key: str,
+    now: datetime,
+) -> FlowRun | Refusal:
+    """Let a failed or crashed run start again at `scheduled`; what it has completed is not done again.
+
+    The same `key` asks only once. At most `budget` retries from outside (None: no bound). A run that waits for a retry
+    already is brought forward when `scheduled` is earlier; that costs no budget. Raises NotFound.
+    """
+    run = load(session, run_id, lock=True)
+    if run["deployment"] is None:
+        return Refusal("it was started by a program, not by a deployment; nobody else can run it")
+    if session.get(Rerun, key) is not None:
+        return FlowRun(**run)
+    proposed = _proposed_retry(run, scheduled)
+    if isinstance(proposed, Refusal):
+        return proposed
+    context = Context(transition=key, budget=budget)
+    verdict, after = propose(session, run_id, proposed, context, now)
+    if not isinstance(verdict, Accept):
+        return Refusal(verdict.why)
+    insert_new(session, Rerun, [{"key": key, "flow_run_id": run_id, "asked": now, "cause": cause}])
+    return FlowRun(**after)
+
+
+def cancel_run(session: Session, run_id: UUID, *, reason: str = "", now: datetime) -> FlowRun | Refusal:
+    """Cancel a run that has not begun; ask one that is under way to stop. Raises NotFound."""
+    run = load(session, run_id, lock=True)
+    kind = StateType(run["state_type"])
+    if kind in (StateType.CANCELLED, StateType.CANCELLING):
+        return FlowRun(**run)
+    begun = kind in (StateType.PENDING, StateType.RUNNING)
+    proposed = cancelling(reason) if begun else cancelled(reason)
+    verdict, after = propose(session, run_id, proposed, Context(), now)
+    if not isinstance(verdict, Accept):
+        return Refusal(verdict.why)
+    touch(session, RUNS)
+    return FlowRun(**after)
+
+
+def get_run(session: Session, run_id: UUID) -> FlowRun:
+    """The run. Raises NotFound."""
+    return FlowRun(**load(session, run_id))
+
+
+def list_runs(
+    session: Session,
+    *,
+    state_types: Collection[StateType] = (),
+    state_names: Collection[str] = (),
+    deployment: str | None = None,
+    flow_name: str | None = None,
+    parent: UUID | None = None,
+    before: datetime | None = None,
+    limit: int = 100,
+) -> list[FlowRun]:
+    """Runs, the newest first; every filter that is given must fit."""
+    statement = select(FlowRun).order_by(col(FlowRun.created).desc(), col(FlowRun.id).desc()).limit(limit)
+    if state_types:
+        statement = statement.where(col(FlowRun.state_type).in_([kind.value for kind in state_types]))
+    if state_names:
+        statement = statement.where(col(FlowRun.state_name).in_(list(state_names)))
+    if deployment is not None:
+        statement = statement.where(FlowRun.deployment == deployment)
+    if flow_name is not None:
+        statement = statement.where(FlowRun.flow_name == flow_name)
+    if parent is not None:
+        statement = statement.where(FlowRun.parent_run_id == parent)
+    if before is not None:
+        statement = statement.where(FlowRun.created < before)
+    return list(session.exec(statement).all())
+
+
+def _proposed_retry(run: Columns, at: datetime) -> State | Refusal:
+    state = state_of(run)
+    if state.name != "AwaitingRetry":
+        if state.type not in (StateType.FAILED, StateType.CRASHED):
+            return Refusal(f"it is {state.name}; only a failed or crashed run is tried again")
+        return awaiting_retry(at, "asked for from outside", state.fault)
+    if run["lease"] is not None:
+        return Refusal("it waits for its own retry, inside its process")
+    if state.scheduled is None or state.scheduled <= at:
+        return Refusal("it is tried again sooner already")
+    return awaiting_retry(at, "brought forward", state.fault)
+
+
+def _by_key(session: Session, key: str) -> FlowRun | None:
+    statement = select_columns(FLOW_RUN).where(FLOW_RUN.c.idempotency_key == key)
+    row = session.connection().execute(statement).mappings().one_or_none()
+    return FlowRun(**row) if row is not None else None
