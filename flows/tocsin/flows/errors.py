@@ -19,3 +19,7 @@ class Deferred(BaseException):
     def __init__(self, until: datetime) -> None:
         super().__init__(f"tried again at {until.isoformat()}")
         self.until = until
+
+
+class Terminated(BaseException):
+    """The process was told to stop; the message says by whom."""

@@ -20,7 +20,7 @@ from tocsin.flows.errors import Deferred, Superseded
 from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
 from tocsin.flows.ledger import Ledger, current
-from tocsin.flows.logs import heard
+from tocsin.flows.logs import get_run_logger, heard
 from tocsin.flows.portable import portable
 from tocsin.flows.states import (
     State,
@@ -128,6 +128,9 @@ def _failed(flow: "Flow[..., Any]", context: FlowContext, error: Exception) -> S
     decided = Context(attempt=context.run["attempt"], retries_left_of=flow.retries, retry_delay=delay)
     if isinstance(error, Superseded):
         return None
+    if context.run["deployment"]:  # nobody sees the exception: it goes into the run's log
+        with in_flow(context):
+            get_run_logger().error("flow run %s failed", context.run["name"], exc_info=error)
     state: State = yield Do(partial(_finish, context, failed(error, name), decided, **also))
     if state.type is not StateType.SCHEDULED or state.scheduled is None:
         return None
@@ -214,6 +217,8 @@ def _new(
         created=now,
     )
     run = ledger.transact(lambda session: start(session, columns, running(), now))
+    if run is None:
+        raise Superseded(f"subflow {flow.name} is being run by another attempt of its parent")
     return _context(flow, ledger, parent, run, key)
 
 

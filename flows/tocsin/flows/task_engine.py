@@ -11,7 +11,7 @@ from tocsin.flows import cache, results
 from tocsin.flows.cache import CacheContext
 from tocsin.flows.context import TaskContext, task_context
 from tocsin.flows.decide import Context
-from tocsin.flows.errors import Deferred, UpstreamFailed
+from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed
 from tocsin.flows.futures import found, resolved, result_for
 from tocsin.flows.keys import input_hash
 from tocsin.flows.logs import heard
@@ -183,4 +183,6 @@ def _remember(trace: Trace, value: Any, reference: dict[str, Any] | None) -> Non
 
 def interrupted(error: BaseException) -> str:
     """Why a run broke off, for its state's message."""
+    if isinstance(error, Terminated):
+        return str(error)
     return f"interrupted by {type(error).__name__}: {error}".rstrip(": ")

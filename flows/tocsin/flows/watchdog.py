@@ -1,0 +1,74 @@
+"""Finds the runs of processes that are gone: their lease is over, so they have crashed."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Table, delete, exists, select
+from sqlmodel import Session, col
+
+from tocsin.flows.changes import (
+    FLOW_RUN,
+    TASK_RUN,
+    Columns,
+    crash_inner,
+    crash_task,
+    propose,
+)
+from tocsin.flows.claims import release
+from tocsin.flows.decide import Accept, Context
+from tocsin.flows.states import HELD, Fault, State, StateType, crashed
+from tocsin.store import tables
+from tocsin.store.engine import claimable
+
+BATCH: Final = 500
+KEPT: Final = timedelta(hours=1)
+"""How long the row of a lease that is over stays, for a person who looks for the reason."""
+
+_REASON: Final = "its process fell silent: the lease is over"
+_WATCHED: Final = sorted(kind.value for kind in HELD | {StateType.SCHEDULED})
+
+
+def sweep(session: Session, now: datetime) -> list[UUID]:
+    """Make runs whose lease is over CRASHED, with the tasks and subflows in them; their ids.
+
+    A run that waited for a retry inside such a process is given to the workers again. At most 500 runs a call.
+    """
+    found = [_end(session, run, now) for run in _left(session, FLOW_RUN, now)]
+    for task in _left(session, TASK_RUN, now):
+        crash_task(session, task, None, crashed(_REASON), now)
+    lease = tables.Lease
+    ours = col(lease.name).startswith("process:") | col(lease.name).startswith("worker:")
+    session.connection().execute(delete(lease).where(ours, col(lease.expires) < now - KEPT))
+    return [run_id for run_id in found if run_id is not None]
+
+
+def _end(session: Session, run: Columns, now: datetime) -> UUID | None:
+    waits = run["state_type"] == StateType.SCHEDULED.value
+    if waits and run["deployment"] is not None:
+        release(session, run["id"])
+        return None
+    state = _never_retried() if waits else crashed(_REASON)
+    verdict, after = propose(session, run["id"], state, Context(lease_lives=False), now)
+    if not isinstance(verdict, Accept):
+        return None
+    crash_inner(session, after, crashed(_REASON), now)
+    run_id: UUID = run["id"]
+    return run_id
+
+
+def _left(session: Session, table: Table, now: datetime) -> list[dict[str, Any]]:  # Any: values of the columns
+    lease = tables.Lease
+    alive = exists().where(col(lease.name) == table.c.lease, col(lease.expires) > now)
+    statement = (
+        select(table)
+        .where(table.c.state_type.in_(_WATCHED), table.c.lease.is_not(None), ~alive)
+        .order_by(table.c.id)
+        .limit(BATCH)
+    )
+    return [dict(row) for row in session.connection().execute(claimable(session, statement)).mappings().all()]
+
+
+def _never_retried() -> State:
+    reason = "its process is gone, and with it the retry that it waited for"
+    return State(StateType.FAILED, "Failed", reason, fault=Fault("Crashed", reason))
