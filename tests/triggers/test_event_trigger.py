@@ -56,7 +56,7 @@ def test_a_trigger_covers_the_events_it_describes(fields: dict[str, Any], expect
 
 
 def test_expected_names_of_prefect_read_as_ours() -> None:
-    trigger = EventTrigger(expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"})  # type: ignore[arg-type]
+    trigger = EventTrigger(expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"})
     assert trigger.expect == ("tocsin.flow-run.Crashed", "tocsin.flow-run.Failed")
 
 

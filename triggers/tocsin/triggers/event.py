@@ -1,7 +1,9 @@
 """EventTrigger: which events a rule is about, in Prefect's words, and under which key they count together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import timedelta
+from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -29,6 +31,13 @@ def _names(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value):
         return tuple(sorted({_ours(name) for name in value}))
     return value
+
+
+def _ordered(value: Any) -> Any:
+    """Labels as a tuple: in their order, a set sorted."""
+    if isinstance(value, set | frozenset):
+        value = sorted(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _specifications(value: Any) -> Any:
@@ -68,9 +77,9 @@ class EventTrigger(BaseModel):
 
     type: Literal["event"] = "event"
     match: Patterns = {}
-    match_related: Annotated[tuple[Patterns, ...], BeforeValidator(_specifications)] = ()
-    expect: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
-    for_each: tuple[str, ...] = ()
+    match_related: Annotated[Patterns | Sequence[Patterns], BeforeValidator(_specifications)] = ()
+    expect: Annotated[Sequence[str] | Set[str], BeforeValidator(_names)] = ()
+    for_each: Annotated[Sequence[str] | Set[str], BeforeValidator(_ordered)] = ()
     posture: Literal["Reactive"] = "Reactive"
     threshold: Annotated[int, Field(ge=1, le=THRESHOLD_CAP)] = 1
     within: Annotated[timedelta, Field(ge=timedelta(0), le=WITHIN_CAP)] = timedelta(0)
@@ -95,26 +104,32 @@ class EventTrigger(BaseModel):
 
     @field_validator("match_related")
     @classmethod
-    def _our_related_labels(cls, specifications: tuple[Patterns, ...]) -> tuple[Patterns, ...]:
+    def _our_related_labels(cls, specifications: Sequence[Patterns]) -> tuple[Patterns, ...]:
         return tuple(map(_our_patterns, specifications))
 
     @field_validator("expect")
     @classmethod
-    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _plain_names(cls, names: Sequence[str]) -> Sequence[str]:
         for name in names:
             if not name or any(sign in name for sign in "?[!"):
                 raise ValueError(f'"{name}": an event name is exact or holds *; ?, [ and ! have no meaning in it')
         return names
 
-    @field_validator("for_each", mode="before")
-    @classmethod
-    def _ordered(cls, labels: Any) -> Any:
-        return sorted(labels) if isinstance(labels, set | frozenset) else labels
-
     @field_validator("for_each")
     @classmethod
-    def _our_keys(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+    def _our_keys(cls, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(map(_our_key, labels))
+
+    @property
+    def specifications(self) -> tuple[Patterns, ...]:
+        """What related resources must meet: `match_related` as it was read, one or many."""
+        found: Any = self.match_related  # Any: the validators made a tuple of either form
+        return tuple(found)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short text that tells this definition from any other."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _meaningful(self) -> "EventTrigger":
@@ -130,7 +145,7 @@ def covers(trigger: EventTrigger, event: Event) -> bool:
     return (
         (not trigger.expect or any(name_matches(pattern, event.event) for pattern in trigger.expect))
         and matches(trigger.match, event.resource)
-        and all(matches_some(specification, event.related) for specification in trigger.match_related)
+        and all(matches_some(specification, event.related) for specification in trigger.specifications)
     )
 
 

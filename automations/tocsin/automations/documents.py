@@ -1,0 +1,177 @@
+"""Automations as documents: YAML or JSON files, Python files and modules.
+
+A file holds one automation, a list of them, or an object with `automations:`. Errors name file, line and field.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from tocsin.automations.model import Automation
+from tocsin.automations.yamltext import Document, Lines, read_json, read_yaml
+from tocsin.events.errors import Invalid
+from tocsin.notifiers.blocks import AnyBlock, Block
+
+# Any, in this file: what a document holds, before it is checked.
+
+SIZE_CAP: Final = 2_000_000
+"""Bytes of a file."""
+
+_HOLDER: Final = "automations"
+_NO_LINES: Final = Lines({}, 0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a file or module defines."""
+
+    automations: tuple[Automation, ...]
+    notifiers: tuple[AnyBlock, ...] = ()
+
+
+def load(target: str) -> Loaded:
+    """What `target` defines: a `.yaml`, `.yml` or `.json` file, a `.py` file, or a module's dotted name.
+
+    A Python file or module is imported, and every automation and notifier it names at its top level is taken, alone or
+    in a list. Raises `Invalid` with file, line and field.
+    """
+    path = Path(target)
+    match path.suffix:
+        case ".yaml" | ".yml" | ".json":
+            return Loaded(tuple(parse(_read(path), target)))
+        case ".py":
+            return _collected(_module_at(path), target)
+        case _:
+            return _collected(_module_named(target), target)
+
+
+def parse(text: str, source: str) -> list[Automation]:
+    """The automations that a document's text holds; `source` names it in errors (`….json`: read as JSON)."""
+    documents = read_json(text, source) if source.endswith(".json") else read_yaml(text, source)
+    return [_automation(value, source, lines) for value, lines in _each(documents, source)]
+
+
+def automation_from(value: Any, source: str = "automation") -> Automation:
+    """The automation that a JSON object describes. Raises `Invalid` with the field."""
+    return _automation(value, source, _NO_LINES)
+
+
+def _automation(value: Any, source: str, lines: Lines) -> Automation:
+    try:
+        return Automation.model_validate(value)
+    except ValidationError as error:
+        name = f' "{value["name"]}"' if isinstance(value, dict) and isinstance(value.get("name"), str) else ""
+        findings = "; ".join(_finding(found["loc"], found["msg"], lines) for found in error.errors())
+        raise Invalid(f"{source}: automation{name}: {findings}") from error
+
+
+def _finding(path: tuple[str | int, ...], message: str, lines: Lines) -> str:
+    """`line 3, actions.0.notifier: …`; the names of union members, which no document holds, are left out."""
+    known = [part for part in path if not (isinstance(part, str) and "-" in part)]
+    where = [f"line {lines.of(path)}"] if lines.first else []
+    field = [".".join(map(str, known))] if known else []
+    return f"{', '.join([*where, *field])}: {message.removeprefix('Value error, ')}".removeprefix(": ")
+
+
+def _each(documents: Iterable[Document], source: str) -> Iterator[Document]:
+    for value, lines in documents:
+        match value:
+            case None:
+                continue
+            case {"automations": list(items), **rest} if not rest:
+                yield from ((item, lines.below((_HOLDER, index))) for index, item in enumerate(items))
+            case list(items):
+                yield from ((item, lines.below((index,))) for index, item in enumerate(items))
+            case dict():
+                yield value, lines
+            case _:
+                raise Invalid(f"{source}, line {lines.first}: expected an automation or a list of them")
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > SIZE_CAP:
+            raise Invalid(f"{path}: larger than {SIZE_CAP} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from error
+
+
+def _collected(module: ModuleType, target: str) -> Loaded:
+    values = [value for name, value in vars(module).items() if not name.startswith("_")]
+    return Loaded(
+        _unique(values, Automation, target),
+        _unique(values, Block, target),  # type: ignore[arg-type]  # every block is one of AnyBlock
+    )
+
+
+def _unique(values: Iterable[Any], kind: type[T], target: str) -> tuple[T, ...]:
+    """The values of this kind, also those in lists, each once; two different ones of one name are refused."""
+    flat = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+    found: dict[str, T] = {}
+    for item in flat:
+        if not isinstance(item, kind):
+            continue
+        name: str = item.name  # type: ignore[attr-defined]
+        if found.setdefault(name, item) != item:
+            raise Invalid(f'{target}: two different {kind.__name__.lower()}s are named "{name}"')
+    return tuple(found.values())
+
+
+def _module_at(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise Invalid(f"{path}: no such file")
+    name = f"tocsin_file_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:  # whatever a person's file raises, it is the file that has to be mended
+        del sys.modules[name]
+        raise _failed(str(path), error) from error
+    return module
+
+
+def _module_named(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise Invalid(f"{name}: give a .yaml, .json or .py file, or a module's name")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # as above
+        raise _failed(name, error) from error
+
+
+def _failed(source: str, error: Exception) -> Invalid:
+    if isinstance(error, ValidationError):
+        findings = "; ".join(_finding(found["loc"], found["msg"], _NO_LINES) for found in error.errors())
+        return Invalid(f"{source}{_line(error)}: {error.title.lower()}: {findings}")
+    return Invalid(f"{source}{_line(error)}: {type(error).__name__}: {error}")
+
+
+def _line(error: Exception) -> str:
+    """The line of the person's own file where it went wrong."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith(("tocsin.", "pydantic", "importlib")):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""

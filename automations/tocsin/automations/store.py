@@ -1,0 +1,166 @@
+"""The automations on record: apply, get, list, switch, remove. Each change is an event, and hosts see it at once."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import delete, update
+from sqlmodel import Session, col, select
+
+from tocsin.automations import lifecycle
+from tocsin.automations.builtin import BUILTIN, is_builtin
+from tocsin.automations.model import Automation
+from tocsin.automations.secrets import COMPARED, STORED
+from tocsin.automations.tables import Rulebook, StoredAutomation, TriggerState
+from tocsin.events.errors import Invalid, NotFound
+from tocsin.events.model import Event
+from tocsin.store.engine import insert_new, touch
+from tocsin.store.log import append
+
+CHANNEL: Final = "automations"
+
+Change = Literal["created", "updated", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did with one automation."""
+
+    name: str
+    change: Change
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An automation on record and when it last changed; its secrets are sealed."""
+
+    automation: Automation
+    created: datetime
+    updated: datetime
+
+
+def apply(session: Session, automations: Iterable[Automation], now: datetime) -> list[Applied]:
+    """Put each automation on record under its name; one that is there as it is, is left alone.
+
+    Raises `Invalid` for two of one name, or a name that is tocsin's own.
+    """
+    given = list(automations)
+    _refuse(given)
+    applied = [Applied(one.name, _put(session, one, now)) for one in given]
+    changes: dict[str, Literal["created", "updated"]] = {}
+    for one in applied:
+        if one.change != "unchanged":
+            changes[one.name] = one.change
+    digests = {one.name: digest(one) for one in given}
+    _tell(session, [lifecycle.changed(name, verb, digests[name], now) for name, verb in changes.items()])
+    return applied
+
+
+def get(session: Session, name: str) -> Listed:
+    """The automation of this name. Raises `NotFound` naming the known ones."""
+    return _listed(_row(session, name))
+
+
+def list_automations(session: Session) -> list[Listed]:
+    """All automations on record, by name."""
+    rows = session.exec(select(StoredAutomation).order_by(col(StoredAutomation.name)))
+    return [_listed(row) for row in rows]
+
+
+def enable(session: Session, name: str, enabled: bool, now: datetime) -> Change:
+    """Switch the automation on or off. Raises `NotFound`.
+
+    One that is off fires no more; what it has opened it still resolves.
+    """
+    row = _row(session, name)
+    if row.enabled == enabled:
+        return "unchanged"
+    row.enabled, row.updated = enabled, now
+    session.add(row)
+    session.flush()
+    _tell(session, [lifecycle.changed(name, "updated", row.digest, now)])
+    return "updated"
+
+
+def remove(session: Session, name: str, now: datetime) -> None:
+    """Forget the automation and what it counted; what it has planned is still done. Raises `NotFound`."""
+    row = _row(session, name)
+    session.delete(row)
+    session.flush()
+    session.connection().execute(delete(TriggerState).where(col(TriggerState.automation) == name))
+    _tell(session, [lifecycle.changed(name, "deleted", row.digest, now)])
+
+
+def revision(session: Session) -> int:
+    """How often the automations have changed."""
+    return session.exec(select(Rulebook.revision)).first() or 0
+
+
+def load(session: Session) -> list[Automation]:
+    """Every automation that a host evaluates: the built-in ones and those on record."""
+    return [*BUILTIN, *(one.automation for one in list_automations(session))]
+
+
+def digest(automation: Automation) -> str:
+    """What tells this definition from any other, switched on or off."""
+    form = automation.model_dump(mode="json", context=COMPARED, exclude={"enabled"})
+    return hashlib.sha256(msgspec.json.encode(form, order="sorted")).hexdigest()
+
+
+def _refuse(automations: Sequence[Automation]) -> None:
+    seen: set[str] = set()
+    for one in automations:
+        if is_builtin(one.name):
+            raise Invalid(f'automation "{one.name}": names that begin with "tocsin." are tocsin\'s own')
+        if one.name in seen:
+            raise Invalid(f'automation "{one.name}" is defined twice')
+        seen.add(one.name)
+
+
+def _put(session: Session, automation: Automation, now: datetime) -> Change:
+    row = session.get(StoredAutomation, automation.name)
+    new, enabled = digest(automation), automation.enabled
+    if row is not None and "enabled" not in automation.model_fields_set:
+        enabled = row.enabled  # applying a file that does not say so switches nothing on
+    if row is not None and (row.digest, row.enabled) == (new, enabled):
+        return "unchanged"
+    definition: dict[str, Any] = automation.model_dump(mode="json", context=STORED, exclude={"enabled"})  # Any: JSON
+    # Any: values of the table's columns
+    fields: dict[str, Any] = {"enabled": enabled, "digest": new, "definition": definition, "updated": now}
+    if row is None:
+        session.add(StoredAutomation(name=automation.name, created=now, **fields))
+        session.flush()
+        return "created"
+    row.sqlmodel_update(fields)
+    session.add(row)
+    session.flush()
+    return "updated"
+
+
+def _tell(session: Session, changes: list[Event]) -> None:
+    """Write the changes to the log and count them, so that every host loads the automations again."""
+    if not changes:
+        return
+    append(session, changes)
+    insert_new(session, Rulebook, [{"id": 1, "revision": 0}])
+    session.connection().execute(update(Rulebook).values(revision=col(Rulebook.revision) + 1))
+    touch(session, CHANNEL)
+
+
+def _row(session: Session, name: str) -> StoredAutomation:
+    row = session.get(StoredAutomation, name)
+    if row is None:
+        known = session.exec(select(StoredAutomation.name).order_by(col(StoredAutomation.name))).all()
+        raise NotFound(f'unknown automation "{name}"; known: {", ".join(known) or "none"}')
+    return row
+
+
+def _listed(row: StoredAutomation) -> Listed:
+    return Listed(_read(row), row.created, row.updated)
+
+
+def _read(row: StoredAutomation) -> Automation:
+    return Automation.model_validate({**row.definition, "enabled": row.enabled})
