@@ -1,0 +1,195 @@
+"""Which deliveries are due, whose turn it is, and what an attempt has changed. Every function runs in a transaction."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, and_, exists
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, func, select
+
+from tocsin.events.ids import uuid7
+from tocsin.notifiers.blocks import KINDS
+from tocsin.notifiers.delivery import LIVE, OVER_BEFORE_TOLD, Progress, Step, next_state
+from tocsin.notifiers.incident_events import ended
+from tocsin.notifiers.outcomes import Delivered, Handle, Outcome
+from tocsin.notifiers.redact import redact
+from tocsin.notifiers.registry import CHANNEL
+from tocsin.notifiers.tables import Attempt, Delivery, Incident, NotifierRow, ReceiverState
+from tocsin.notifiers.view import View, view_from_json, view_to_json
+from tocsin.store.engine import claimable, touch
+from tocsin.store.log import append
+
+REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery whose turn it is; until the lease is over nobody else touches it.
+
+    `handle` is what an earlier delivery of the incident to this receiver gave back; `look_first` says that a try may
+    have arrived without an answer. `notifier` is None when it was removed.
+    """
+
+    id: UUID
+    incident_id: UUID
+    receiver: str
+    lease: UUID
+    view: View
+    minimal: bool
+    handle: Handle | None
+    look_first: bool
+    notifier: NotifierRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How an attempt went."""
+
+    outcome: Outcome
+    at: datetime
+    took: timedelta
+    size: int
+
+
+def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -> list[str]:
+    """Who has a delivery that may be tried now; `full` ones have enough under way."""
+    statement = select(Delivery.receiver).distinct().where(_due(now))
+    return sorted(set(session.exec(statement)) - set(full))
+
+
+def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[str, int], limit: int) -> list[Claimed]:
+    """Take up to `limit` due deliveries, of each receiver as many as it may have under way at once."""
+    claimed: list[Claimed] = []
+    for receiver in due_receivers(session, now):
+        notifier = session.get(NotifierRow, receiver)
+        at_once = KINDS[notifier.kind].at_once if notifier is not None and notifier.kind in KINDS else 1
+        free = min(at_once - under_way.get(receiver, 0), limit - len(claimed))
+        if free <= 0:
+            continue
+        mine = _due(now) & (col(Delivery.receiver) == receiver)
+        statement = select(Delivery).where(mine).order_by(col(Delivery.due), col(Delivery.revision)).limit(free)
+        rows = session.exec(claimable(session, statement)).all()
+        claimed += [_take(session, row, notifier, now + lease) for row in rows]
+    return claimed
+
+
+def next_due(session: Session, now: datetime) -> datetime | None:
+    """When the next delivery, lease or wait of a receiver comes due; None when nothing is waiting."""
+    dues = session.exec(select(func.min(Delivery.due)).where(_live(Delivery), col(Delivery.due) > now)).one()
+    waits = session.exec(select(func.min(ReceiverState.not_before)).where(col(ReceiverState.not_before) > now)).one()
+    return min((instant for instant in (dues, waits) if instant is not None), default=None)
+
+
+def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> Step | None:
+    """Write down the attempt and what it changed, with its event. None when the lease had gone to somebody else."""
+    incident = session.exec(select(Incident).where(Incident.id == claimed.incident_id).with_for_update()).one()
+    ours = and_(col(Delivery.incident_id) == claimed.incident_id, col(Delivery.receiver) == claimed.receiver)
+    rows = session.exec(select(Delivery).where(ours).order_by(col(Delivery.revision)).with_for_update()).all()
+    row = next(row for row in rows if row.id == claimed.id)
+    attempt = attempt_row(row.receiver, row.action, tried, row.id)
+    session.add(attempt)
+    touch(session, CHANNEL)
+    if row.lease != claimed.lease:
+        return None
+    waiting = [other for other in rows if other.revision > row.revision and other.state == "pending"]
+    progress = Progress(row.tries, row.since, row.minimal, row.maybe_told, overtaken=bool(waiting))
+    step = next_state(progress, tried.outcome, tried.at, jitter)
+    _apply(session, row, step, tried.at)
+    if not any(other.state == "delivered" or other.maybe_told for other in rows):
+        _let_go(session, waiting, tried.at)
+    if step.state in ("delivered", "dead"):
+        append(session, [ended(row, incident, attempt.id)])
+    return step
+
+
+def attempt_row(receiver: str, action: str, tried: Tried, delivery: UUID | None) -> Attempt:
+    """The log line of one try."""
+    outcome = tried.outcome
+    reason = None if isinstance(outcome, Delivered) else redact(outcome.reason)[:REASON]
+    return Attempt(
+        id=uuid7(),
+        delivery_id=delivery,
+        receiver=receiver,
+        action=action,
+        at=tried.at,
+        outcome=type(outcome).__name__.lower(),
+        status=outcome.status,
+        took_ms=round(tried.took / timedelta(milliseconds=1)),
+        size=tried.size,
+        reason=reason,
+    )
+
+
+def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: datetime) -> Claimed:
+    abandoned = row.state == "sending"
+    row.maybe_told = row.maybe_told or abandoned
+    row.state, row.due, row.lease, row.tries = "sending", until, uuid4(), row.tries + 1
+    session.add(row)
+    handle, unsure = _past(session, row)
+    return Claimed(
+        id=row.id,
+        incident_id=row.incident_id,
+        receiver=row.receiver,
+        lease=row.lease,
+        view=view_from_json(row.view),
+        minimal=row.minimal,
+        handle=handle,
+        look_first=handle is None and (row.maybe_told or unsure),
+        notifier=notifier,
+    )
+
+
+def _past(session: Session, row: Delivery) -> tuple[Handle | None, bool]:
+    """The handle of the incident's message to this receiver, and whether one may be there without a handle."""
+    before = and_(col(Delivery.incident_id) == row.incident_id, col(Delivery.receiver) == row.receiver)
+    columns = select(Delivery.handle, Delivery.maybe_told).where(before, col(Delivery.id) != row.id)
+    past = session.exec(columns.order_by(col(Delivery.revision).desc())).all()
+    handle = next((dict(handle) for handle, _ in past if handle), None)
+    return handle, any(maybe for _, maybe in past)
+
+
+def _apply(session: Session, row: Delivery, step: Step, now: datetime) -> None:
+    row.state, row.due, row.minimal, row.maybe_told = step.state, step.due, step.minimal, step.maybe_told
+    row.reason = redact(step.reason)[:REASON] if step.reason else None
+    row.handle, row.lease, row.updated = step.handle, None, now
+    session.add(row)
+    if step.not_before is not None:
+        session.merge(ReceiverState(receiver=row.receiver, not_before=step.not_before, reason=row.reason))
+
+
+def _let_go(session: Session, waiting: list[Delivery], now: datetime) -> None:
+    """The receiver knows nothing of the incident: a resolve is not owed any more, an update becomes the first word."""
+    for row in waiting:
+        if row.action == "resolve":
+            row.state, row.reason, row.updated = "superseded", OVER_BEFORE_TOLD, now
+        else:
+            first = view_from_json(row.view)
+            row.action, row.view = "trigger", view_to_json(_as_trigger(first))
+        session.add(row)
+
+
+def _as_trigger(view: View) -> View:
+    fields: dict[str, Any] = {name: getattr(view, name) for name in view.__struct_fields__}  # Any: the view's fields
+    return View(**{**fields, "action": "trigger"})
+
+
+def _live(table: Any) -> ColumnElement[bool]:  # Any: the table or an alias of it
+    return col(table.state).in_(LIVE)
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    """Live, due, its receiver may be spoken to, and nothing older of the same incident and receiver is still live."""
+    older = aliased(Delivery)
+    in_front = exists().where(
+        col(older.incident_id) == col(Delivery.incident_id),
+        col(older.receiver) == col(Delivery.receiver),
+        col(older.revision) < col(Delivery.revision),
+        _live(older),
+    )
+    told_to_wait = exists().where(
+        col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now
+    )
+    return and_(_live(Delivery), col(Delivery.due) <= now, ~in_front, ~told_to_wait)

@@ -1,0 +1,188 @@
+"""The dispatcher: carries out the deliveries that are due, and writes down what came of each.
+
+A crash between a send and its record leaves a row whose lease runs out; the next dispatcher takes it up, looks for
+the message where the channel can look, and sends it again where it cannot.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.exc import DBAPIError
+
+from tocsin.events.clock import Clock, SystemClock
+from tocsin.events.errors import Invalid
+from tocsin.notifiers.channel import Notifier
+from tocsin.notifiers.channels import Channels
+from tocsin.notifiers.claims import Claimed, Tried, claim, due_receivers, next_due, record
+from tocsin.notifiers.http import Door
+from tocsin.notifiers.outcomes import Delivered, Later, Outcome, Refused, Unknown
+from tocsin.notifiers.redact import redact, redacted_logger
+from tocsin.notifiers.registry import CHANNEL
+from tocsin.notifiers.view import Message
+from tocsin.store.engine import Store
+from tocsin.store.signals import Watch
+
+LEASE: Final = timedelta(seconds=15)
+ATTEMPT: Final = timedelta(seconds=12)
+UNDER_WAY: Final = 64
+NAP: Final = timedelta(seconds=1)
+GRACE: Final = timedelta(seconds=15)
+UNREADABLE: Final = timedelta(minutes=5)
+
+_LOG = redacted_logger("tocsin.notifiers.dispatch")
+
+
+class Dispatcher:
+    """Delivers, from any number of processes on one database.
+
+    Strictly in order and one at a time for each incident and receiver; receivers do not wait for each other.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        *,
+        lease: timedelta = LEASE,
+        jitter: Callable[[], float] = random.random,
+        door: Door | None = None,
+    ) -> None:
+        self._store, self._clock, self._lease, self._jitter = store, clock or SystemClock(), lease, jitter
+        self._channels = Channels(self._clock, door)
+        self._tasks: dict[asyncio.Task[None], str] = {}
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set; what is under way then is finished first, for at most 15 s."""
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            with self._store.watch(CHANNEL) as watch:
+                while not stop.is_set():
+                    await self._round(watch, stopped)
+        finally:
+            stopped.cancel()
+            await self._finish(GRACE if stop.is_set() else timedelta(0))
+            await self._channels.close()
+
+    async def run_due(self) -> int:
+        """Deliver what is due now, and what becomes due by that, until nothing is; how many attempts were made."""
+        attempts = 0
+        while started := await self._start():
+            attempts += started
+            await asyncio.gather(*self._tasks)
+        return attempts
+
+    async def close(self) -> None:
+        """Cancel what is under way and close the channels; only after `run_due`, `serve` does so itself."""
+        await self._finish(timedelta(0))
+        await self._channels.close()
+
+    async def _round(self, watch: Watch, stopped: asyncio.Task[Any]) -> None:  # Any: what stop.wait() gives
+        try:
+            if await self._start():
+                return
+            pause = await self._pause()
+        except DBAPIError as error:
+            _LOG.warning("the database does not answer, trying again: %s", type(error).__name__)
+            pause = NAP
+        waiting = asyncio.create_task(watch.wait(pause))
+        await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+
+    async def _start(self) -> int:
+        """Begin an attempt for each delivery that may be tried now; how many."""
+        under_way = Counter(self._tasks.values())
+        free = UNDER_WAY - len(self._tasks)
+        now = self._clock.now()
+        if free <= 0 or not await self._store.look(lambda session: due_receivers(session, now)):
+            return 0
+        claimed = await self._store.run(lambda session: claim(session, now, self._lease, under_way, free))
+        for each in claimed:
+            self._spawn(self._deliver(each), each.receiver)
+        return len(claimed)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], receiver: str) -> None:  # Any: what coroutines are made of
+        task = asyncio.create_task(work)
+        self._tasks[task] = receiver
+        task.add_done_callback(self._tasks.pop)
+
+    async def _pause(self) -> timedelta:
+        """How long there is nothing to do unless somebody says otherwise."""
+        now = self._clock.now()
+        instant = await self._store.look(lambda session: next_due(session, now))
+        return NAP if instant is None else min(max(instant - now, timedelta(milliseconds=5)), NAP)
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        began = time.monotonic()
+        outcome, size = await self._attempt(claimed)
+        tried = Tried(outcome, self._clock.now(), timedelta(seconds=time.monotonic() - began), size)
+        try:
+            step = await self._store.run(lambda session: record(session, claimed, tried, self._jitter()))
+        except DBAPIError as error:
+            _LOG.warning(
+                "delivery %s: %s could not be written down, it will be taken up again: %s",
+                *(claimed.id, type(outcome).__name__.lower(), type(error).__name__),
+            )
+            return
+        state = "not ours any more" if step is None else step.state
+        reason = "" if isinstance(outcome, Delivered) else f": {outcome.reason}"
+        _LOG.info("delivery %s to %s is %s%s", claimed.id, claimed.receiver, state, reason)
+
+    async def _attempt(self, claimed: Claimed) -> tuple[Outcome, int]:
+        """The outcome of one try, and the size of the message in bytes."""
+        if claimed.notifier is None:
+            return Refused(f'notifier "{claimed.receiver}" was removed'), 0
+        try:
+            channel = await self._channels.get(claimed.notifier)
+        except Invalid as error:
+            return Later(UNREADABLE, redact(str(error))), 0
+        try:
+            message = channel.render(claimed.view, minimal=claimed.minimal)
+        except Exception as error:  # a view that breaks the rendering harms only itself
+            _LOG.exception("delivery %s cannot be rendered", claimed.id)
+            return Refused(redact(f"cannot be rendered: {error}"), resend_minimal=True), 0
+        return await self._send(channel, message, claimed), len(msgspec.json.encode(message.body))
+
+    async def _send(self, channel: Notifier, message: Message, claimed: Claimed) -> Outcome:
+        try:
+            async with asyncio.timeout(min(ATTEMPT, self._lease * 0.8).total_seconds()):
+                return await look_and_send(channel, message, claimed.handle, look_first=claimed.look_first)
+        except TimeoutError:
+            return Unknown(f"no answer within {ATTEMPT.total_seconds():g} s")
+        except Exception as error:  # the channels promise to raise nothing; a broken promise must not lose the row
+            _LOG.exception("delivery %s: the channel raised", claimed.id)
+            return Unknown(redact(f"{type(error).__name__}: {error}"))
+
+    async def _finish(self, grace: timedelta) -> None:
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(list(self._tasks), timeout=grace.total_seconds())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+async def look_and_send(
+    channel: Notifier, message: Message, handle: dict[str, Any] | None, *, look_first: bool
+) -> Outcome:  # Any: a handle is the channel's own JSON
+    """Send `message`; with `look_first` only after looking whether an earlier try of it has arrived.
+
+    A trigger that is found is delivered; a later word goes to the message that was found.
+    """
+    if look_first:
+        found = await channel.find(message)
+        if isinstance(found, Later):
+            return found
+        if isinstance(found, Delivered):
+            if message.action == "trigger":
+                return found
+            handle = found.handle
+    return await channel.send(message, handle)
