@@ -14,9 +14,8 @@ from hypothesis import settings
 from tests.postgres.cluster import Databases, NoPostgres, find
 
 if TYPE_CHECKING:
-    from tocsin.store.engine import Store
-
     from tocsin.events.clock import ManualClock
+    from tocsin.store.engine import Store
 
 pytest_plugins = ["tests.kafka.fixtures"]
 
