@@ -15,7 +15,7 @@ What then happens depends on whether the schedule means a time of day or a beat:
     SHIFTED   RRULE daily and coarser,               once, later by the gap         the first
               intervals of whole days
 
-That is what the cron daemon of Debian does with its lines. A gap longer than three hours is, as for the daemon, not a
+That is what the cron daemon of Debian does with its lines. A gap of three hours or more is, as for the daemon, not a
 clock change but a date that never was (Samoa, 30 December 2011): GAP_END then has none.
 """
 
@@ -124,7 +124,7 @@ def _out_of_gap(
 ) -> tuple[datetime, ...]:
     if reading is Reading.SHIFTED:
         return (in_utc(wall, before),)
-    if after - before > LONGEST_GAP:
+    if after - before >= LONGEST_GAP:
         return ()
     return (_change_over(wall, tz, before, after).at,)
 
