@@ -6,12 +6,18 @@ from collections.abc import Sequence
 ELLIPSIS = "…"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _KEPT_CONTROLS = {"\n", "\t"}
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean(text: str) -> str:
-    """`text` as every channel can carry it: no control characters but newline and tab, no lone surrogates."""
+    """`text` as every channel can carry it: no lone surrogates, no control characters but newline and tab.
+
+    Characters that turn the direction of reading go too: they make a text read as another one.
+    """
+    if text.isprintable() and text.isascii():
+        return text
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(c for c in whole if c in _KEPT_CONTROLS or not (ord(c) < 32 or 127 <= ord(c) < 160))
+    return "".join(c for c in whole if c in _KEPT_CONTROLS or not (_is_control(c) or c in _TURNS))
 
 
 def cut(text: str, limit: int) -> str:
@@ -63,6 +69,10 @@ def top(lines: Sequence[str], limit: int, *, most: int, total: int | None = None
         shown.append(line)
     rest = total - len(shown)
     return "\n".join([*shown, _more(rest)] if rest else shown)
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 32 or 127 <= ord(character) < 160
 
 
 def _more(count: int) -> str:

@@ -55,8 +55,8 @@ def headline(view: View) -> str:
 def blocks(view: View) -> list[Block]:
     """Header, body, what it is about (top 20), labels (top 10), and a line of facts."""
     shown: list[Block] = [{"type": "header", "text": _plain(headline(view), HEADER)}]
-    if view.body.strip():
-        shown.append({"type": "section", "text": _markdown(escape(clean(view.body), SECTION))})
+    if body := clean(view.body).strip():
+        shown.append({"type": "section", "text": _markdown(escape(body, SECTION))})
     if view.items:
         shown.append({"type": "section", "text": _markdown(_items(view))})
     if view.labels:
