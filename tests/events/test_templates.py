@@ -165,6 +165,12 @@ def test_an_object_behind_the_data_is_out_of_reach(source: str) -> None:
     assert "class" not in text
 
 
+@pytest.mark.parametrize("source", ["{{ 'a\\x00' }}", "{{ 'a\\ud800' }} b", "{{ 2 ** 64 }}", "{{ ['a\\x00'] }}"])
+def test_what_no_database_keeps_is_refused(source: str) -> None:
+    with pytest.raises(Invalid, match=r"holds a NUL|64 bits"):
+        render_value(source, {})
+
+
 @pytest.mark.parametrize("source", ["{{ event.items }}", "{{ self }}", "{% for a in [1] %}{{ loop }}{% endfor %}"])
 def test_what_is_no_data_is_not_printed(source: str) -> None:
     with pytest.raises(Invalid, match="not plain data"):
@@ -193,6 +199,10 @@ def test_any_text_renders_or_is_invalid(source: str, context: dict[str, Any]) ->
         assert isinstance(render(source, context), str)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
+letters = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+numbers = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.recursive(st.none() | st.booleans() | numbers | letters, st.lists, max_leaves=9))
 def test_a_lone_expression_gives_back_any_value(value: object) -> None:
     assert render_value("{{ value }}", {"value": value}) == value

@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 
 from tocsin.automations.plan import Invocation
+from tocsin.events.codec import check
+from tocsin.events.errors import BadEvent
 from tocsin.events.ids import derive
 from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.triggers.window import Firing
@@ -31,6 +33,15 @@ def changed(name: str, verb: Literal["created", "updated", "deleted"], digest: s
 
 def fired(firing: Firing) -> Event:
     """`tocsin.automation.triggered` or `.resolved`; its id is the firing's own."""
+    told = _fired(firing, _shown(firing.event))
+    try:
+        check(told)
+    except BadEvent:  # the triggering event fits the limits alone, but not inside another one
+        told = _fired(firing, _briefly(firing.event))
+    return told
+
+
+def _fired(firing: Firing, shown: dict[str, Any]) -> Event:
     cause = firing.event
     return Event(
         id=fired_id(firing.id),
@@ -43,7 +54,7 @@ def fired(firing: Firing) -> Event:
             "episode": str(firing.episode),
             "triggering_labels": firing.labels,
             "count": firing.count,
-            "triggering_event": _shown(cause),
+            "triggering_event": shown,
         },
         follows=cause.id,
     )
@@ -95,9 +106,13 @@ def _target(labels: Labels) -> list[Labels]:
     return [{**named, RESOURCE_ROLE: "target"}]
 
 
+def _briefly(event: Event) -> dict[str, Any]:
+    return {"id": str(event.id), "event": event.event, "resource": {RESOURCE_ID: event.resource_id}}
+
+
 def _shown(event: Event) -> dict[str, Any]:
     encoded = msgspec.json.encode(event)
     if len(encoded) > SHOWN_BYTES:
-        return {"id": str(event.id), "event": event.event, "resource": {RESOURCE_ID: event.resource_id}}
+        return _briefly(event)
     plain: dict[str, Any] = msgspec.json.decode(encoded)
     return plain

@@ -56,8 +56,8 @@ class _Wanted:
 
 
 def plan(automation: Automation, firing: Firing) -> list[Invocation]:
-    """The invocations of `firing`: `on_trigger`, or when it resolves the end of every notification, then
-    `actions_on_resolve`.
+    """The invocations of `firing`: `on_trigger`, or when it resolves `actions_on_resolve`, then the end of every
+    notification that has no word of its own for it.
 
     An action whose template fails is refused with the reason; a notification is sent all the same and says so. At the
     end of a chain of automations all are refused but the word that something is over.
@@ -77,8 +77,8 @@ def _wanted(automation: Automation, firing: Firing) -> Iterator[_Wanted]:
         return
     said = {action.notifier for action in automation.actions_on_resolve if isinstance(action, SendNotification)}
     told = {action.notifier: action for action in automation.told}
-    yield from (_Wanted(action, True, True) for notifier, action in told.items() if notifier not in said)
     yield from (_Wanted(action, isinstance(action, SendNotification)) for action in automation.actions_on_resolve)
+    yield from (_Wanted(action, True, True) for notifier, action in told.items() if notifier not in said)
 
 
 def _invocation(
@@ -173,6 +173,7 @@ def _send_notification(
         "subject": _said(own.subject if own else None, subject, context),
         "body": _said(own.body if own else None, body, context),
         "severity": automation.severity,
+        "lasting": automation.resolve_on is not None,
         "labels": {**firing.labels, RESOURCE_ID: firing.event.resource_id, "tocsin.event": firing.event.event},
     }
 

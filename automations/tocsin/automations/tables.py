@@ -36,7 +36,10 @@ class Rulebook(SQLModel, table=True):
 
 
 class TriggerState(SQLModel, table=True):
-    """What one automation remembers under one key; `open_firing` is the firing that waits for its resolve."""
+    """What one automation remembers under one key; `open_firing` is the firing that waits for its resolve.
+
+    `version` grows with each write: two hosts that read the same state cannot both go on from it.
+    """
 
     __tablename__ = "trigger_state"
 
@@ -46,6 +49,7 @@ class TriggerState(SQLModel, table=True):
     # Any: the JSON form of `tocsin.automations.episode.State`.
     state: dict[str, Any] = Field(sa_type=Json)
     open_firing: UUID | None = Field(default=None, index=True)
+    version: int = 1
     updated: datetime = Field(sa_type=UtcDateTime)
 
 

@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import pass_context
 
 from tocsin.events.sandbox.filters import FILTERS
-from tocsin.events.sandbox.purse import ITERATIONS, VALUE_CAP, Purse, TooMuch, plain
+from tocsin.events.sandbox.purse import ITERATIONS, VALUE_CAP, Purse, TooMuch, plain, storable
 from tocsin.events.sandbox.syntax import (
     CONCAT,
     LOOP,
@@ -76,7 +76,7 @@ def run_text(compiled: Compiled, context: dict[str, Any]) -> Iterator[str]:
     purse = Purse()
     for piece in compiled.template.root_render_func(_bound(compiled.template, context, purse)):
         purse.print(len(piece))
-        yield piece
+        yield str(storable(piece))
 
 
 def run_value(compiled: Compiled, context: dict[str, Any]) -> Any:
@@ -87,7 +87,7 @@ def run_value(compiled: Compiled, context: dict[str, Any]) -> Any:
         pass
     value = bound.vars[_RESULT]
     purse.read(value)
-    return plain(_without_views(value))
+    return plain(storable(_without_views(value)))
 
 
 def line_of(error: BaseException, compiled: Compiled) -> int | None:

@@ -18,6 +18,7 @@ OUTPUT_CAP: Final = 65_536
 VALUE_CAP: Final = 65_536
 """Characters or items of a value that an operator makes."""
 
+_BIGGEST: Final = 2**63
 _LETTERS_A_UNIT: Final = 16
 _SMALL: Final = frozenset({bool, float, type(None)})
 
@@ -112,3 +113,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} is not plain data (text, number, true, false, null, list or object)")
+
+
+def storable(value: Any) -> Any:
+    """`value` itself, if a database and JSON can keep it.
+
+    Raises `ValueError` for a NUL, half a surrogate pair, a number beyond 64 bits.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str) and ("\0" in item or not _is_unicode(item)):
+            raise ValueError("its text holds a NUL or half a surrogate pair")
+        if isinstance(item, int) and not -_BIGGEST <= item < _BIGGEST:
+            raise ValueError("its number does not fit 64 bits")
+        waiting.extend(_held(item))
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)

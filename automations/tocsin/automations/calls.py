@@ -1,0 +1,110 @@
+"""Webhook calls: what is sent, and the sending of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from sqlmodel import Session
+from standardwebhooks import Webhook as Signer
+
+from tocsin.automations.attempts import Attempt, Failed, of_answer
+from tocsin.automations.plan import Invocation
+from tocsin.automations.secrets import reveal
+from tocsin.events.clock import Clock
+from tocsin.events.errors import Invalid, NotFound
+from tocsin.notifiers.blocks import Webhook
+from tocsin.notifiers.http import Result
+from tocsin.notifiers.redact import learn
+from tocsin.notifiers.registry import get_notifier
+
+TIMEOUT: Final = timedelta(seconds=15)
+
+
+class Sender(Protocol):
+    """The way out: `tocsin.notifiers.http.Door`, or a stand-in of it."""
+
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        allow: Sequence[str] = (),
+        timeout: timedelta = TIMEOUT,
+    ) -> Result:
+        """POST once; the outcome is a value."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class Call:
+    """One request, ready but for its time and signature. `attempt` counts from 1. It holds secrets."""
+
+    invocation: Invocation
+    attempt: int
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    secret: str | None
+    allow: tuple[str, ...]
+
+    @property
+    def id(self) -> UUID:
+        """The invocation's id, which the receiver sees as `webhook-id`."""
+        return self.invocation.id
+
+
+def prepare(session: Session, invocation: Invocation, attempt: int) -> Call | Failed:
+    """The call that `invocation` asks for, or why it can never be made (an unknown notifier, a lost key)."""
+    arguments = invocation.arguments
+    try:
+        url, secret, allow = _address(session, arguments)
+        headers = {name.lower(): reveal(value) for name, value in arguments["headers"].items()}
+    except (NotFound, Invalid) as error:
+        return Failed(str(error), {})
+    learn(*headers.values(), *([secret] if secret else []))
+    body, kind = _body(arguments["payload"])
+    return Call(invocation, attempt, url, body, {"content-type": kind, **headers}, secret, allow)
+
+
+async def make(call: Call, sender: Sender, clock: Clock) -> Attempt:
+    """Send it, once, and say what came of it."""
+    now = clock.now()
+    try:
+        headers = {**call.headers, **_signed(call, now)}
+    except ValueError as error:
+        return Failed(f"the signing secret cannot be used: {error}", {})
+    return of_answer(await sender.post(call.url, call.body, headers, allow=call.allow, timeout=TIMEOUT), clock.now())
+
+
+def _signed(call: Call, now: datetime) -> dict[str, str]:
+    """The headers of Standard Webhooks; the id is the same at every attempt."""
+    headers = {"webhook-id": str(call.id), "webhook-timestamp": str(int(now.timestamp()))}
+    if call.secret is None:
+        return headers
+    return {**headers, "webhook-signature": Signer(call.secret).sign(str(call.id), now, call.body.decode())}
+
+
+def _address(session: Session, arguments: dict[str, Any]) -> tuple[str, str | None, tuple[str, ...]]:
+    """URL, signing secret and allowed private addresses: the action's own, or those of the notifier it names."""
+    if arguments["notifier"] is None:
+        secret = reveal(arguments["secret"]) if arguments["secret"] else None
+        return arguments["url"], secret, tuple(arguments["allow_private"])
+    block = get_notifier(session, arguments["notifier"])
+    if not isinstance(block, Webhook):
+        raise Invalid(f'notifier "{block.name}" is a {block.kind}; call-webhook needs a webhook')
+    return block.url.get_secret_value(), block.secret.get_secret_value(), block.allow_private
+
+
+def _body(payload: Any) -> tuple[bytes, str]:
+    """The payload's bytes and media type: a text that is JSON goes out as it is, any other value as its JSON."""
+    if not isinstance(payload, str):
+        return json.dumps(payload, ensure_ascii=False).encode(), "application/json"
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError):
+        return payload.encode(), "text/plain; charset=utf-8"
+    return payload.encode(), "application/json"
