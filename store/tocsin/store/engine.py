@@ -56,8 +56,7 @@ class Store:
         A new SQLite file is made whole; on PostgreSQL that needs `create=True` or `tocsin db upgrade`. Raises
         `Invalid` for an address or a revision that does not fit, `Unavailable` when the server does not answer.
         """
-        address = _address(url or os.environ.get("TOCSIN_DATABASE_URL") or f"sqlite:///{home() / 'tocsin.db'}")
-        store = cls(_engine(address))
+        store = cls(open_engine(url))
         try:
             schema.ensure(store.engine, store._sqlite if create is None else create)
         except OperationalError as error:
@@ -208,6 +207,14 @@ class _SqliteProbe:
 
 def _no_probe(seen: int | None) -> int | None:
     return None
+
+
+def open_engine(url: str | None = None) -> Engine:
+    """The engine for `url` (default as `Store.open`), whatever the database holds; for migrations.
+
+    Raises `Invalid` for an address that is none.
+    """
+    return _engine(_address(url or os.environ.get("TOCSIN_DATABASE_URL") or f"sqlite:///{home() / 'tocsin.db'}"))
 
 
 def _address(text: str) -> URL:
