@@ -1,0 +1,29 @@
+"""The tables of triggers as revision 0001 made them. Frozen."""
+
+from tocsin.server.migrations.forms import FLAG, FLOAT, JSON, NAME, NUMBER, TIME, index, may, must, table
+
+
+def make() -> None:
+    """Make the tables of triggers."""
+    _schedule()
+
+
+def _schedule() -> None:
+    table(
+        "schedule",
+        *must(NAME, "slug", "kind"),
+        *must(JSON, "spec"),
+        *must(NAME, "timezone"),
+        *must(FLAG, "active"),
+        *must(NAME, "catchup"),
+        *may(FLOAT, "window_s"),
+        *may(NAME, "deployment"),
+        *must(JSON, "parameters"),
+        *must(TIME, "cursor"),
+        *may(TIME, "previous_at", "next_at"),
+        *must(NUMBER, "version"),
+        *must(TIME, "created", "updated"),
+        key=("slug",),
+    )
+    index("schedule", "active", "next_at")
+    index("schedule", "deployment")
