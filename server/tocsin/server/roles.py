@@ -16,11 +16,12 @@ import structlog
 
 from tocsin.events.errors import Invalid, TocsinError
 from tocsin.server.logs import set_up
+from tocsin.server.pulse import beat
 from tocsin.server.settings import Settings
-from tocsin.server.wiring import Parts, open_parts
+from tocsin.server.wiring import Parts, open_parts, topics_ready
 
-GRACE: Final = timedelta(seconds=15)
-CANCEL: Final = timedelta(seconds=4)
+GRACE: Final = timedelta(seconds=16)
+CANCEL: Final = timedelta(seconds=3)
 
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -107,9 +108,16 @@ async def run_roles(names: Sequence[str], settings: Settings, stop: asyncio.Even
     stop = stop or asyncio.Event()
     async with open_parts(settings) as parts:
         logger.info("starts", roles=list(names))
-        with _signals(stop):
-            await run_services(services(names, parts), stop)
+        with stopping_on_signals(stop):
+            found = services(names, parts)
+            if await topics_ready(parts.bus, stop):
+                await run_services([*found, pulse(settings, names)], stop)
         logger.info("stopped", roles=list(names))
+
+
+def pulse(settings: Settings, names: Sequence[str]) -> Service:
+    """The service that marks these roles alive, for `tocsin health`."""
+    return Service("pulse", lambda stop: beat(settings.home, list(names), stop))
 
 
 async def run_services(found: Sequence[Service], stop: asyncio.Event, grace: timedelta = GRACE) -> None:
@@ -163,7 +171,7 @@ def _cause(error: BaseException | None) -> str:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
     """SIGTERM and SIGINT set `stop`; outside the main thread signals are somebody else's."""
     loop = asyncio.get_running_loop()
     caught = []

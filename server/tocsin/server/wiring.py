@@ -1,16 +1,21 @@
 """The parts that roles are made of, opened as the settings say."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from tocsin.events.bus import Bus
 from tocsin.events.clock import Clock, SystemClock
+from tocsin.events.errors import Unavailable
 from tocsin.server.logs import Redaction
 from tocsin.server.settings import Settings, share
 from tocsin.store.engine import Store
+
+BROKER_PAUSE_S: Final = 2.0
 
 logger = structlog.get_logger(__name__)
 
@@ -55,6 +60,42 @@ async def open_parts(settings: Settings, clock: Clock | None = None) -> AsyncIte
             await bus.close()
     finally:
         store.close()
+
+
+async def make_topics(settings: Settings) -> None:
+    """Make the topics that the broker of the settings lacks; nothing without one. Raises Unavailable and Invalid."""
+    if settings.kafka_bootstrap_servers:
+        from tocsin.events.kafka import KafkaBus
+
+        bus = KafkaBus(settings.kafka_bootstrap_servers)
+        try:
+            await bus.prepare()
+        finally:
+            await bus.close()
+
+
+async def topics_ready(bus: Bus, stop: asyncio.Event) -> bool:
+    """See that a broker has our topics, waiting for one that is away; False when `stop` came first.
+
+    Raises Invalid, with the mend, for topics that do not fit.
+    """
+    prepare = getattr(bus, "prepare", None)
+    while prepare is not None and not stop.is_set():
+        try:
+            await prepare()
+            return True
+        except Unavailable as error:
+            logger.warning("the broker does not answer, trying again", reason=str(error))
+            await _either(stop, BROKER_PAUSE_S)
+    return not stop.is_set()
+
+
+async def _either(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
 
 
 def _bus_name(settings: Settings) -> str:
