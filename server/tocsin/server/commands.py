@@ -1,17 +1,30 @@
 """What the API and the command line change, in the rooms' own words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlmodel import Session
 
+from tocsin.automations import store as automations
+from tocsin.automations.documents import Loaded, automation_from
 from tocsin.events.clock import Clock
-from tocsin.events.errors import Conflict
+from tocsin.events.errors import Conflict, Invalid
 from tocsin.events.ids import uuid7
-from tocsin.server import reads, views
+from tocsin.flows.deployments import Deployment
+from tocsin.flows.pools import create_pool as make_pool
+from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
+from tocsin.notifiers.probe import send_test
+from tocsin.notifiers.registry import put_notifier
+from tocsin.server import views
 from tocsin.store.engine import Store
+from tocsin.triggers import preview as coming
+from tocsin.triggers.schedules import from_dict
+from tocsin.triggers.store import get_schedule
+from tocsin.triggers.ticks import definition
+
+_MASK: Final = "*" * 10
 
 
 def run_deployment(
@@ -25,20 +38,15 @@ def run_deployment(
     now: datetime,
 ) -> views.RunView:
     """The new run of a deployment, or the one that has `key` already. Raises NotFound and Invalid."""
-    from tocsin.flows.runs import create_run
-
-    run = create_run(session, name, parameters=dict(parameters), scheduled=scheduled, key=key, now=now)
-    return views.RunView.model_validate(run)
+    when = _aware(scheduled)
+    return views.RunView.model_validate(
+        create_run(session, name, parameters=parameters, scheduled=when, key=key, now=now)
+    )
 
 
 def retry(session: Session, run: UUID, *, scheduled: datetime | None, now: datetime) -> views.RunView:
     """The run, waiting for another attempt from `scheduled` (default: `now`). Raises NotFound and Conflict."""
-    from tocsin.flows.runs import Refusal, retry_run
-
-    reads.run_detail(session, run)
-    answer = retry_run(
-        session, run, scheduled=scheduled or now, budget=None, cause=None, key=f"asked:{uuid7()}", now=now
-    )
+    answer = retry_run(session, run, scheduled=_aware(scheduled) or now, key=f"asked:{uuid7()}", now=now)
     if isinstance(answer, Refusal):
         raise Conflict(f"flow run {run} is not tried again: {answer.reason}")
     return views.RunView.model_validate(answer)
@@ -46,20 +54,81 @@ def retry(session: Session, run: UUID, *, scheduled: datetime | None, now: datet
 
 def cancel(session: Session, run: UUID, *, now: datetime) -> views.RunView:
     """The run: cancelled, or on its way there. Raises NotFound and Conflict."""
-    from tocsin.flows.runs import Refusal, cancel_run
-
-    reads.run_detail(session, run)
     answer = cancel_run(session, run, now=now)
     if isinstance(answer, Refusal):
         raise Conflict(f"flow run {run} is not cancelled: {answer.reason}")
     return views.RunView.model_validate(answer)
 
 
-def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[datetime]:
-    """The next `count` instants at which a schedule ticks. Raises NotFound."""
-    raise NotImplementedError
+def create_pool(session: Session, name: str, *, concurrency: int | None, now: datetime) -> views.WorkPoolView:
+    """The work pool of this name, made when there is none. Raises Invalid."""
+    return views.WorkPoolView.model_validate(make_pool(session, name, concurrency=concurrency, now=now))
 
 
-async def test_notifier(store: Store, name: str, clock: Clock) -> views.TestResult:
-    """How a notifier's channel answers to a test message. Raises NotFound."""
-    raise NotImplementedError
+def apply_deployments(store: Store, deployments: Sequence[Deployment], now: datetime) -> list[views.DeploymentView]:
+    """Put deployments on record. Raises Invalid, before any is stored, for a schedule that cannot be."""
+    for deployment in deployments:
+        for entry in deployment.schedules:
+            _check_schedule(deployment.name, entry)
+    return [views.DeploymentView.model_validate(deployment.apply(store, now=now)) for deployment in deployments]
+
+
+def apply_automations(session: Session, found: Loaded, now: datetime) -> list[automations.Applied]:
+    """Put the notifiers and then the automations of a document on record. Raises Invalid."""
+    for block in found.notifiers:
+        put_notifier(session, block, now)
+    return automations.apply(session, found.automations, now)
+
+
+def put_automation(
+    session: Session,
+    name: str,
+    # Any: what a client sent, before it is checked.
+    document: Any,
+    now: datetime,
+) -> views.AutomationView:
+    """The automation as a JSON document describes it, on record under `name`. Raises Invalid with the field."""
+    if isinstance(document, dict):
+        document = {"name": name, **document}
+    automation = automation_from(document)
+    if automation.name != name:
+        raise Invalid(f"the address says {name!r}, the document {automation.name!r}")
+    if _masked(document):
+        raise Invalid(f"a secret reads {_MASK}, as it is shown; send the secret itself")
+    automations.apply(session, [automation], now)
+    return views.AutomationView.of(automations.get(session, name))
+
+
+def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[views.ComingView]:
+    """The next `count` ticks of a schedule. Raises NotFound."""
+    schedule = definition(get_schedule(session, slug))
+    return [views.ComingView.model_validate(one) for one in coming.preview(schedule, now, count)]
+
+
+async def test_notifier(store: Store, name: str, clock: Clock) -> views.AttemptView:
+    """How a notifier's channel answered to a test message. Raises NotFound and Invalid."""
+    return views.AttemptView.model_validate(await send_test(store, name, clock=clock))
+
+
+def _check_schedule(deployment: str, entry: Mapping[str, Any]) -> None:
+    spec = {key: value for key, value in entry.items() if key not in views.SCHEDULE_EXTRAS and value is not None}
+    try:
+        from_dict(spec)
+    except Invalid as error:
+        raise Invalid(f"deployment {deployment!r}, schedule {entry.get('slug')!r}: {error}") from error
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    if instant is not None and instant.tzinfo is None:
+        raise Invalid(f"{instant.isoformat()}: no time zone; write Z or an offset")
+    return instant
+
+
+def _masked(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_masked, value.values()))
+        case list():
+            return any(map(_masked, value))
+        case _:
+            return bool(value == _MASK)

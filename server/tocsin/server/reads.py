@@ -7,12 +7,16 @@ from uuid import UUID
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from tocsin.automations.tables import StoredAutomation, StoredFiring, StoredInvocation
+from tocsin.automations import store as stored
+from tocsin.automations.tables import StoredFiring, StoredInvocation
 from tocsin.events.errors import Invalid, NotFound
-from tocsin.flows.tables import DeploymentRow, FlowRun, LogLine, TaskRun, WorkPool
-from tocsin.notifiers.tables import Delivery, Incident, NotifierRow
+from tocsin.flows.deployments import get_deployment, list_deployments
+from tocsin.flows.pools import list_pools
+from tocsin.flows.tables import FlowRun, LogLine, TaskRun
+from tocsin.notifiers.registry import list_notifiers
+from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.server import views
-from tocsin.triggers.tables import Schedule
+from tocsin.triggers.store import list_schedules
 
 MOST: Final = 1_000
 
@@ -80,37 +84,35 @@ def log_lines(session: Session, run: UUID, *, after: int = 0, limit: int = MOST)
     return _all(session, statement, views.LogLineView, limit)
 
 
-def deployments(session: Session, *, limit: int = MOST) -> list[views.DeploymentView]:
+def deployments(session: Session) -> list[views.DeploymentView]:
     """Deployments by name."""
-    return _all(session, select(DeploymentRow).order_by(col(DeploymentRow.name)), views.DeploymentView, limit)
+    return [views.DeploymentView.model_validate(row) for row in list_deployments(session)]
 
 
 def deployment(session: Session, name: str) -> views.DeploymentView:
     """One deployment. Raises NotFound."""
-    return _one(session.get(DeploymentRow, name), views.DeploymentView, f"deployment {name!r}", "deployment ls")
+    return views.DeploymentView.model_validate(get_deployment(session, name))
 
 
-def work_pools(session: Session, *, limit: int = MOST) -> list[views.WorkPoolView]:
+def work_pools(session: Session) -> list[views.WorkPoolView]:
     """Work pools by name."""
-    return _all(session, select(WorkPool).order_by(col(WorkPool.name)), views.WorkPoolView, limit)
+    return [views.WorkPoolView.model_validate(row) for row in list_pools(session)]
 
 
 def schedules(session: Session, *, deployment: str | None = None, limit: int = MOST) -> list[views.ScheduleView]:
     """Schedules by slug."""
-    statement = select(Schedule).order_by(col(Schedule.slug))
-    if deployment is not None:
-        statement = statement.where(Schedule.deployment == deployment)
-    return _all(session, statement, views.ScheduleView, limit)
+    rows = list_schedules(session, deployment=deployment, limit=limit)
+    return [views.ScheduleView.model_validate(row) for row in rows]
 
 
-def automations(session: Session, *, limit: int = MOST) -> list[views.AutomationView]:
+def automations(session: Session) -> list[views.AutomationView]:
     """Automations by name."""
-    return _all(session, select(StoredAutomation).order_by(col(StoredAutomation.name)), views.AutomationView, limit)
+    return [views.AutomationView.of(listed) for listed in stored.list_automations(session)]
 
 
 def automation(session: Session, name: str) -> views.AutomationView:
     """One automation. Raises NotFound."""
-    return _one(session.get(StoredAutomation, name), views.AutomationView, f"automation {name!r}", "automation ls")
+    return views.AutomationView.of(stored.get(session, name))
 
 
 def firings(session: Session, *, automation: str | None = None, limit: int = 50) -> list[views.FiringView]:
@@ -133,9 +135,9 @@ def invocations(
     return _all(session, statement, views.InvocationView, limit)
 
 
-def notifiers(session: Session, *, limit: int = MOST) -> list[views.NotifierView]:
+def notifiers(session: Session) -> list[views.NotifierView]:
     """Notifiers by name."""
-    return _all(session, select(NotifierRow).order_by(col(NotifierRow.name)), views.NotifierView, limit)
+    return [views.NotifierView.model_validate(listed) for listed in list_notifiers(session)]
 
 
 def incidents(session: Session, *, state: str | None = None, limit: int = 50) -> list[views.IncidentView]:
@@ -161,9 +163,3 @@ def deliveries(
 def _all(session: Session, statement: "SelectOfScalar[Row]", view: type[Shown], limit: int) -> list[Shown]:
     rows: Sequence[Row] = session.exec(statement.limit(limit)).all()
     return [view.model_validate(row) for row in rows]
-
-
-def _one(row: SQLModel | None, view: type[Shown], what: str, command: str) -> Shown:
-    if row is None:
-        raise NotFound(f"there is no {what}; `tocsin {command}` lists what there is")
-    return view.model_validate(row)

@@ -1,16 +1,22 @@
 """What the API and the command line show of the rooms' rows: no secrets, no leases, the same names in both."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from tocsin.automations.store import Listed
+
 # Any in these models: parameters, specifications and errors are whatever JSON their owner chose.
 
 
+SCHEDULE_EXTRAS: Final = ("slug", "active", "parameters", "catchup")
+"""What a deployment's schedule says besides its own definition."""
+
+
 class View(BaseModel):
-    """Something shown; made from a row by `of(row)`."""
+    """Something shown; made from a row by `model_validate(row)`."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -123,13 +129,22 @@ class ScheduleView(View):
 
 
 class AutomationView(View):
-    """An automation as it was applied."""
+    """An automation as it was applied; secrets in its definition are masked."""
 
     name: str
     enabled: bool
     definition: dict[str, Any]
     created: datetime
     updated: datetime
+
+    @classmethod
+    def of(cls, listed: Listed) -> Self:
+        """What may be shown of an automation on record."""
+        one = listed.automation
+        definition = one.model_dump(mode="json")
+        return cls(
+            name=one.name, enabled=one.enabled, definition=definition, created=listed.created, updated=listed.updated
+        )
 
 
 class FiringView(View):
@@ -167,7 +182,6 @@ class NotifierView(View):
     name: str
     kind: str
     config: dict[str, Any]
-    created: datetime
     updated: datetime
 
 
@@ -205,9 +219,21 @@ class DeliveryView(View):
     updated: datetime
 
 
-class TestResult(View):
-    """How a channel answered to a test message."""
+class AttemptView(View):
+    """One try to tell a receiver, and how it went."""
 
-    notifier: str
+    receiver: str
+    action: str
+    at: datetime
     outcome: str
+    status: int | None
+    took_ms: int
     reason: str | None
+
+
+class ComingView(View):
+    """A coming tick: the instant, what the clocks show then, and `gap` or `fold` where a clock change touches it."""
+
+    instant: datetime
+    wall: datetime
+    note: str

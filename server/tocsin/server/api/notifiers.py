@@ -15,6 +15,6 @@ async def list_notifiers(here: Here) -> list[views.NotifierView]:
 
 
 @router.post("/{name}/test", summary="Send a test message")
-async def test_notifier(here: Here, name: str) -> views.TestResult:
+async def test_notifier(here: Here, name: str) -> views.AttemptView:
     """How the channel answered."""
     return await commands.test_notifier(here.store, name, here.clock)

@@ -1,6 +1,5 @@
 """Schedules over HTTP: list, and preview of what they will do."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -24,7 +23,7 @@ async def preview_schedule(
     here: Here,
     slug: str,
     count: Annotated[int, Query(ge=1, le=100, description="How many.")] = 10,
-) -> list[datetime]:
-    """The next instants at which it ticks, UTC."""
+) -> list[views.ComingView]:
+    """The next instants at which it ticks."""
     now = here.clock.now()
     return await here.store.look(lambda session: commands.preview(session, slug, now=now, count=count))
