@@ -14,9 +14,10 @@ from tocsin.events.codec import decode
 from tocsin.events.errors import Invalid
 from tocsin.events.model import RESOURCE_ID, Event
 from tocsin.events.topics import EVENTS, EXTERNAL
+from tocsin.store.log import HEARD
 from tocsin.store.tables import LogEntry
 
-SHOWN: Final = (EVENTS, EXTERNAL)
+SHOWN: Final = (EVENTS, EXTERNAL, HEARD)
 MAX_PAGE: Final = 1_000
 _SCAN: Final = 5_000
 _HIGHEST: Final = "\U0010ffff"
