@@ -131,6 +131,8 @@ def test_without_dtstart_start_is_it() -> None:
     start = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001
     schedule = RRule("FREQ=WEEKLY", start=start, timezone="Europe/Berlin")
     assert [f"{instant:%m-%d %H}" for instant in islice(schedule.occurrences(LONG_AGO), 2)] == ["03-02 08", "03-09 08"]
+    precise = RRule("FREQ=WEEKLY;COUNT=1", start=start.replace(microsecond=5))
+    assert list(precise.occurrences(LONG_AGO)) == [start.replace(tzinfo=UTC)]
     with pytest.raises(Invalid, match="no DTSTART; put a line"):
         RRule("FREQ=WEEKLY")
 

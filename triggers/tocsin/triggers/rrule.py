@@ -35,6 +35,8 @@ class RRule(Timetable):
         if self.timezone and named and named not in ("UTC", self.timezone):
             raise Invalid(f"{self.shown}: DTSTART is in {named} and timezone is {self.timezone}; leave one of them out")
         object.__setattr__(self, "timezone", self.timezone or named or "UTC")
+        if self._lines.start is None and isinstance(self.start, datetime):
+            object.__setattr__(self, "start", self.start.replace(microsecond=0))
         super().__post_init__()
 
     @property
@@ -56,7 +58,7 @@ class RRule(Timetable):
         start = self._lines.start or self.start
         if start is None:
             raise Invalid(f"{self.shown}: no DTSTART; put a line DTSTART:20260101T090000 above it, or give start=")
-        return (self.wall(start) if start.tzinfo else start).replace(microsecond=0)
+        return self.wall(start) if start.tzinfo else start
 
     @cached_property
     def _recurrences(self) -> tuple[tuple[Rule, Recurrence], ...]:

@@ -94,6 +94,7 @@ def resume_schedule(session: Session, slug: str, now: datetime) -> Schedule:
 def remove_schedule(session: Session, slug: str) -> None:
     """Take the schedule away; its ticks stay in the log."""
     session.delete(_for_update(session, slug))
+    session.flush()
     touch(session, CHANNEL)
 
 

@@ -1,0 +1,172 @@
+"""The scheduler: on time, woken by what changes, and never stopped by a database that is away."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from tocsin.events.clock import ManualClock
+from tocsin.events.codec import decode
+from tocsin.events.model import Event
+from tocsin.store.engine import Store
+from tocsin.store.tables import LogEntry
+from tocsin.triggers import ticks
+from tocsin.triggers.alarm import Alarm
+from tocsin.triggers.scheduler import WHILE_OTHERS_WORK, Scheduler
+from tocsin.triggers.schedules import Cron, Interval, RRule, Timetable
+from tocsin.triggers.store import put_schedule
+from tocsin.triggers.tables import Schedule
+
+HOUR = timedelta(hours=1)
+LONG = timedelta(minutes=10)
+
+
+@asynccontextmanager
+async def serving(store: Store, sweep: timedelta = LONG) -> AsyncIterator[Scheduler]:
+    """A scheduler at work, which has looked once; its sweep is too rare to help."""
+    stop, scheduler = asyncio.Event(), Scheduler(store, sweep=sweep)
+    task = asyncio.create_task(scheduler.serve(stop))
+    try:
+        await asyncio.sleep(0)
+        yield scheduler
+    finally:
+        stop.set()
+        async with asyncio.timeout(5):
+            await task
+
+
+async def put(store: Store, slug: str, schedule: Timetable, now: datetime | None = None) -> datetime:
+    now = now or datetime.now(UTC)
+    await store.run(lambda session: put_schedule(session, slug, schedule, catchup="all", now=now))
+    return now
+
+
+async def events(store: Store, enough: Callable[[list[Event]], bool]) -> list[Event]:
+    """What is in the log, as soon as it is enough."""
+    with store.watch("log") as watch:
+        async with asyncio.timeout(20):
+            while not enough(found := await store.look(_logged)):
+                await watch.wait(timedelta(seconds=1))
+    return found
+
+
+def _logged(session: Session) -> list[Event]:
+    return [decode(entry.body) for entry in session.exec(select(LogEntry).order_by(col(LogEntry.seq)))]
+
+
+async def test_every_kind_ticks_on_the_second_and_once(store: Store) -> None:
+    async with serving(store):
+        now = await put(store, "i", Interval(timedelta(seconds=1)))
+        await put(store, "c", Cron("* * * * * *", timezone="Europe/Berlin"), now)
+        await put(store, "r", RRule("DTSTART:20260101T000000Z\nRRULE:FREQ=SECONDLY"), now)
+        found = await events(store, lambda found: len(found) >= 9)
+    due = sorted({event.occurred for event in found})
+    assert due == [due[0] + timedelta(seconds=index) for index in range(len(due))]
+    assert now < due[0] <= now + timedelta(seconds=1)
+    assert len({event.id for event in found}) == len(found) == 3 * len(due)
+    assert min(event.payload["lateness_s"] for event in found) < 0.2
+
+
+async def test_a_new_schedule_is_heard_of_at_once_though_the_sweep_is_far(store: Store) -> None:
+    async with serving(store):
+        await put(store, "later", Cron("0 0 1 1 *"))
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        await put(store, "soon", RRule("FREQ=YEARLY;COUNT=1", start=soon))
+        (event,) = await events(store, lambda found: len(found) == 1)
+    assert event.resource_id == "tocsin.schedule.soon"
+    assert event.payload["lateness_s"] < 1
+
+
+async def test_another_process_s_schedule_is_heard_of(store_url: str, store: Store) -> None:
+    async with serving(store):
+        other = Store.open(store_url)
+        await put(other, "soon", Interval(timedelta(seconds=1)))
+        (event, *_) = await events(store, bool)
+        other.close()
+    assert event.payload["lateness_s"] < 1
+
+
+async def test_the_sweep_finds_what_no_one_told_of(store: Store) -> None:
+    async with serving(store, sweep=timedelta(milliseconds=200)):
+        await put(store, "h", Cron("0 * * * *"))
+        await store.run(lambda session: _make_due(session, datetime.now(UTC) - 2 * HOUR))
+        found = await events(store, bool)
+    assert found[0].event == "tocsin.schedule.tick"
+
+
+def _make_due(session: Session, at: datetime) -> None:
+    row = session.get_one(Schedule, "h")
+    row.cursor, row.next_at = at, at + timedelta(minutes=1)
+    session.add(row)
+
+
+async def test_a_turn_logs_what_is_due_and_says_how_long_to_wait(store: Store, clock: ManualClock) -> None:
+    scheduler = Scheduler(store, clock)
+    assert await scheduler.turn() is None
+    await put(store, "h", Cron("0 * * * *"), clock.now())
+    assert await scheduler.turn() == HOUR
+    clock.advance(2 * HOUR + timedelta(minutes=15))
+    assert await scheduler.turn() == timedelta(0)
+    assert await scheduler.turn() == timedelta(minutes=45)
+    assert len(await store.look(_logged)) == 2
+
+
+@pytest.mark.postgres
+async def test_what_others_are_at_is_looked_at_again_soon(postgres_store_url: str, clock: ManualClock) -> None:
+    one, other = Store.open(postgres_store_url), Store.open(postgres_store_url)
+    await put(one, "h", Cron("0 * * * *"), clock.now())
+    now = clock.advance(HOUR)
+    with other.begin() as session:
+        assert len(ticks.claim(session, now)) == 1
+        assert await Scheduler(one, clock).turn() == WHILE_OTHERS_WORK
+    assert await Scheduler(one, clock).turn() == HOUR
+    one.close()
+    other.close()
+
+
+async def test_new_rules_of_zones_are_reckoned_in_at_the_start(store: Store) -> None:
+    await put(store, "h", Cron("0 * * * *"))
+    await store.run(lambda session: _make_due(session, datetime.now(UTC) + 9 * HOUR))
+    async with serving(store):
+        await put(store, "i", Interval(timedelta(seconds=1)))
+        await events(store, bool)
+    row = await store.look(lambda session: session.get_one(Schedule, "h"))
+    assert row.next_at is not None
+    assert row.next_at > row.cursor
+
+
+async def test_a_database_that_fails_is_asked_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await put(store, "i", Interval(timedelta(seconds=1)))
+    await store.run(_rename("schedule", "away"))
+    with caplog.at_level(logging.WARNING, "tocsin"):
+        async with serving(store, sweep=timedelta(milliseconds=50)):
+            async with asyncio.timeout(20):
+                while "the database failed, next try at the next sweep" not in caplog.text:
+                    await asyncio.sleep(0)
+            await store.run(_rename("away", "schedule"))
+            assert await events(store, bool)
+
+
+def _rename(old: str, new: str) -> Callable[[Session], object]:
+    return lambda session: session.connection().execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+async def test_an_alarm_rings_after_its_span_and_many_rings_are_one() -> None:
+    loop = asyncio.get_running_loop()
+    with Alarm(LONG) as alarm:
+        alarm.ring()
+        alarm.ring()
+        await alarm.wait()
+        begin = loop.time()
+        alarm.set(timedelta(seconds=60))
+        alarm.set(timedelta(milliseconds=150))
+        async with asyncio.timeout(5):
+            await alarm.wait()
+        assert loop.time() - begin > 0.14
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(alarm.wait(), 0.05)
