@@ -19,6 +19,8 @@ from tocsin.store.tables import LogEntry
 CHANNEL: Final = "log"
 STREAM: Final = "log"
 UNREAD: Final = "unread"
+HEARD: Final = "heard"
+"""The topic, in the log only, of events that came from outside by a broker: kept for readers, never relayed back."""
 
 
 def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> int:
@@ -29,7 +31,8 @@ def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> in
     """
     recorded = datetime.now(UTC)
     new = insert_new(session, LogEntry, [_row(event, topic, recorded) for event in events])
-    touch(session, CHANNEL)
+    if new:
+        touch(session, CHANNEL)
     return new
 
 
