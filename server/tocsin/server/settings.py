@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="`host:port[,host:port]`. Set: the bus is Kafka. Unset: the bus is the log table."
     )
+    kafka_topic_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Stands before every topic and group, so that installations can share a Kafka cluster.",
+    )
     home: Path = Field(
         default_factory=lambda: Path("~/.tocsin").expanduser(),
         description="Folder of the default database and of the key that seals secrets.",

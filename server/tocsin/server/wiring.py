@@ -41,7 +41,7 @@ def open_bus(settings: Settings, store: Store) -> Bus:
     if settings.kafka_bootstrap_servers:
         from tocsin.events.kafka import KafkaBus
 
-        return KafkaBus(settings.kafka_bootstrap_servers)
+        return KafkaBus(settings.kafka_bootstrap_servers, topic_prefix=settings.kafka_topic_prefix)
     from tocsin.store.logbus import LogBus
 
     return LogBus(store)
