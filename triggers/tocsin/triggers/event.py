@@ -109,11 +109,11 @@ class EventTrigger(BaseModel):
 
     @field_validator("expect")
     @classmethod
-    def _plain_names(cls, names: Sequence[str]) -> Sequence[str]:
+    def _plain_names(cls, names: Sequence[str]) -> tuple[str, ...]:
         for name in names:
             if not name or any(sign in name for sign in "?[!"):
                 raise ValueError(f'"{name}": an event name is exact or holds *; ?, [ and ! have no meaning in it')
-        return names
+        return tuple(names)
 
     @field_validator("for_each")
     @classmethod

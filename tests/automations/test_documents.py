@@ -1,0 +1,186 @@
+"""Automations as files and modules; errors that name file, line and field; YAML without its traps."""
+
+from pathlib import Path
+
+import pytest
+
+from tocsin.automations.documents import automation_from, load, parse
+from tocsin.automations.model import Automation
+from tocsin.events.errors import Invalid
+from tocsin.notifiers import SlackWebhook
+from tocsin.triggers import EventTrigger
+
+ONE = """
+name: late-orders
+trigger:
+  expect: [orders.late]
+  for_each: [tocsin.resource.id]
+actions:
+  - type: send-notification
+    notifier: slack
+    body: "{{ event.payload.n }} orders are late"
+"""
+EXPECTED = Automation.model_validate(
+    {
+        "name": "late-orders",
+        "trigger": EventTrigger(expect=["orders.late"], for_each=["tocsin.resource.id"]),
+        "actions": [
+            {"type": "send-notification", "notifier": "slack", "body": "{{ event.payload.n }} orders are late"}
+        ],
+    }
+)
+
+
+def indented(text: str, mark: str) -> str:
+    first, *rest = text.strip().splitlines()
+    return "\n".join([f"{mark}{first}", *(" " * len(mark) + line for line in rest)])
+
+
+SHAPES = [
+    pytest.param(ONE, "a.yaml", id="one automation"),
+    pytest.param(indented(ONE, "- "), "a.yaml", id="a list"),
+    pytest.param("automations:\n" + indented(ONE, "  - "), "a.yaml", id="under automations"),
+    pytest.param("---\n# nothing here\n---" + ONE, "a.yaml", id="several documents"),
+    pytest.param(EXPECTED.model_dump_json(indent=2), "a.json", id="JSON"),
+    pytest.param(f"[{EXPECTED.model_dump_json()}]", "a.json", id="a JSON list"),
+    pytest.param(EXPECTED.model_dump_json(), "a.yaml", id="JSON is YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "name"), SHAPES)
+def test_a_document_holds_automations(text: str, name: str) -> None:
+    assert parse(text, name) == [EXPECTED]
+
+
+MISTAKES = [
+    pytest.param(ONE.replace("notifier: slack", "notifer: slack"), "line 7, actions.0.notifier", id="missing field"),
+    pytest.param(ONE.replace("notifier: slack", "notifer: slack"), "line 8, actions.0.notifer: Extra", id="misspelt"),
+    pytest.param(ONE.replace("send-notification", "send"), "line 7, actions.0: Input tag 'send'", id="unknown action"),
+    pytest.param(ONE.replace("[orders.late]", '["orders.?"]'), 'line 4, trigger.expect: "orders.?"', id="bad pattern"),
+    pytest.param(ONE.replace("n }}", "n }"), "line 9, actions.0.body: template", id="bad template"),
+    pytest.param(ONE + "name: again\n", 'line 10: key "name" is given twice', id="duplicate key"),
+    pytest.param(ONE + "  bad: [\n", "a.yaml, line 1", id="no YAML"),
+    pytest.param("just text", "expected an automation", id="text"),
+    pytest.param("- 1", "should be a valid dictionary", id="a number"),
+    pytest.param("a: !!python/object/apply:os.system [ls]", "not plain data", id="a Python tag"),
+    pytest.param("a: !!python/name:os.system", "could not determine a constructor", id="a Python name"),
+    pytest.param("&a [*a]", "too large or nested too deep", id="an anchor inside itself"),
+    pytest.param("[" * 5_000, "nested too deep", id="brackets"),
+    pytest.param("? [a]\n: b", "a key is plain text", id="a list as key"),
+    pytest.param("a: \x01", "special characters", id="control characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_a_mistake_is_told_with_line_and_field(text: str, message: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse(text, "a.yaml")
+    assert message in str(caught.value)
+    assert "a.yaml" in str(caught.value)
+
+
+def test_mistakes_in_json_have_lines_too() -> None:
+    text = EXPECTED.model_dump_json(indent=2).replace("send-notification", "send")
+    with pytest.raises(Invalid, match=r"a\.json: automation \"late-orders\": line \d+, actions\.0: Input tag 'send'"):
+        parse(text, "a.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [('{"a": 1, "a": 2}', '"a" is given twice'), ("{", "line 1"), ("[" * 100_000, "deep")]
+)
+def test_json_is_read_with_care(text: str, message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        parse(text, "a.json")
+
+
+def test_a_bomb_of_anchors_is_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(Invalid, match="too large"):
+        parse("\n".join(lines), "a.yaml")
+
+
+def test_anchors_may_be_used() -> None:
+    text = "a: &labels [tocsin.resource.id]\n"
+    with pytest.raises(Invalid, match="Extra inputs"):
+        parse(text + ONE.replace("[tocsin.resource.id]", "*labels"), "a.yaml")
+    both = f"- {indented(ONE, '  ').strip()}\n".replace("for_each: [", "for_each: &labels [")
+    assert parse(both, "a.yaml") == [EXPECTED]
+
+
+WORDS = ["no", "on", "12:30", "2026-03-02", "0x10", "1_000", "=", "<<"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_stay_words(word: str) -> None:
+    text = ONE.replace("name: late-orders", f"name: {word}").replace("slack", word)
+    assert parse(text, "a.yaml")[0].name == word
+
+
+def test_an_object_without_a_document_names_the_field_only() -> None:
+    with pytest.raises(Invalid, match=r'^automation: automation "x": trigger: Field required$'):
+        automation_from({"name": "x"})
+
+
+MODULE = """
+from tocsin.automations import Automation, DoNothing
+from tocsin.notifiers import SlackWebhook
+from tocsin.triggers import EventTrigger
+
+slack = SlackWebhook(name="slack", url="https://hooks.slack.test/x")
+rules = [Automation(name=f"rule-{n}", trigger=EventTrigger(expect={f"event.{n}"})) for n in range(2)]
+again = rules[0]
+_hidden = Automation(name="hidden", trigger=EventTrigger(expect={"x"}))
+"""
+
+
+def test_a_python_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(MODULE)
+    loaded = load(str(tmp_path / "rules.py"))
+    assert [one.name for one in loaded.automations] == ["rule-0", "rule-1"]
+    assert [type(one) for one in loaded.notifiers] == [SlackWebhook]
+
+
+def test_a_module_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules_of_a_test.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(load("rules_of_a_test").automations) == 2
+
+
+BROKEN = [
+    pytest.param("x = 1 / 0\n", "line 1: ZeroDivisionError", id="an error"),
+    pytest.param("x = 1\nx = (\n", "line 2: SyntaxError", id="no Python"),
+    pytest.param(
+        "from tocsin.triggers import EventTrigger\n\nEventTrigger()\n", "line 3: eventtrigger: an empty", id="refused"
+    ),
+    pytest.param(MODULE + 'rules.append(rules[0].model_copy(update={"tags": ("x",)}))\n', "rule-0", id="two of a name"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN)
+def test_a_broken_python_file_names_the_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(Invalid, match=message):
+        load(str(tmp_path / "broken.py"))
+
+
+MISSING = [
+    pytest.param("nowhere.yaml", "No such file", id="no file"),
+    pytest.param("nowhere.py", "no such file", id="no Python file"),
+    pytest.param("no.such.module", "No module named", id="no module"),
+    pytest.param("what is this", "give a .yaml", id="neither"),
+]
+
+
+@pytest.mark.parametrize(("target", "message"), MISSING)
+def test_what_is_not_there_is_said(target: str, message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        load(target)
+
+
+def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "b.yaml").write_text("x" * 2_000_001)
+    for name, message in (("a.yaml", "UTF-8"), ("b.yaml", "larger")):
+        with pytest.raises(Invalid, match=message):
+            load(str(tmp_path / name))

@@ -1,0 +1,138 @@
+"""From signals to firings and back: episodes, their end, late and repeated events."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.automations.parts import happened, rule
+from tocsin.automations.episode import NOTHING, REMEMBERED, State, move
+from tocsin.automations.evaluate import decide, signals_of
+from tocsin.automations.model import Automation
+from tocsin.automations.route import Index
+from tocsin.events.model import Event
+from tocsin.triggers.window import Firing
+
+RULE = rule(trigger={"expect": ["bad"]}, resolve_on={"expect": ["good"]})
+COUNTING = rule(trigger={"expect": ["bad"], "threshold": 2, "within": 10}, resolve_on={"expect": ["good"]})
+
+Happening = tuple[str, int, float]
+
+
+def played(automation: Automation, happenings: list[Happening], through_json: bool = False) -> list[str]:
+    """What comes of it: `T3` fired by event 3, `R5` resolved by event 5, with the episode's opening event."""
+    index, state, told = Index([automation]), NOTHING, []
+    opened: dict[Any, int] = {}
+    for name, number, at in happenings:
+        for signal in signals_of(index, [happened(name, number=number, at=at)]):
+            moved = move(automation, state, signal)
+            state = moved.state
+            if through_json:
+                state = State.from_json(json.loads(json.dumps(state.to_json())))
+            if moved.firing is not None:
+                told.append(shown(moved.firing, opened))
+    return told
+
+
+def shown(firing: Firing, opened: dict[Any, int]) -> str:
+    number = firing.event.id.int
+    opened.setdefault(firing.episode, number)
+    return f"{firing.state[0]}{number} of {opened[firing.episode]}"
+
+
+TALES = [
+    pytest.param([("bad", 1, 0)], ["T1 of 1"], id="it fires"),
+    pytest.param([("good", 1, 0)], [], id="nothing to resolve"),
+    pytest.param([("bad", 1, 0), ("good", 2, 1)], ["T1 of 1", "R2 of 1"], id="it fires and is over"),
+    pytest.param([("bad", 1, 0), ("good", 2, 1), ("good", 3, 2)], ["T1 of 1", "R2 of 1"], id="it is over once"),
+    pytest.param(
+        [("bad", 1, 0), ("bad", 2, 1), ("good", 3, 2), ("bad", 4, 3)],
+        ["T1 of 1", "T2 of 1", "R3 of 1", "T4 of 4"],
+        id="firing again while open belongs to the episode",
+    ),
+    pytest.param([("bad", 1, 5), ("good", 2, 4)], ["T1 of 1"], id="what went well before does not end it"),
+    pytest.param([("bad", 1, 5), ("good", 2, 5)], ["T1 of 1", "R2 of 1"], id="at the same moment, it ends it"),
+    pytest.param(
+        [("bad", 1, 0), ("good", 2, 1), ("bad", 1, 0), ("good", 2, 1)],
+        ["T1 of 1", "R2 of 1"],
+        id="repeated events open nothing",
+    ),
+]
+
+
+@pytest.mark.parametrize(("happenings", "told"), TALES)
+def test_an_episode(happenings: list[Happening], told: list[str]) -> None:
+    assert played(RULE, happenings) == told
+
+
+def test_without_resolve_on_every_firing_stands_alone() -> None:
+    alone = rule(trigger={"expect": ["bad"]})
+    assert played(alone, [("bad", 1, 0), ("bad", 2, 1)]) == ["T1 of 1", "T2 of 2"]
+
+
+def test_another_trigger_under_the_same_name_starts_to_count_anew_and_keeps_what_is_open() -> None:
+    first = [("bad", 1, 0.0), ("bad", 2, 1.0), ("bad", 3, 2.0)]
+    state = NOTHING
+    for name, number, at in first:
+        for signal in signals_of(Index([COUNTING]), [happened(name, number=number, at=at)]):
+            state = move(COUNTING, state, signal).state
+    assert state.open is not None
+    other = rule(trigger={"expect": ["bad"], "threshold": 2, "within": 20}, resolve_on={"expect": ["good"]})
+    [signal] = signals_of(Index([other]), [happened("bad", number=4, at=3)])
+    moved = move(other, state, signal)
+    assert moved.firing is None  # event 3 was counted for the other definition
+    [signal] = signals_of(Index([other]), [happened("good", number=5, at=4)])
+    assert move(other, moved.state, signal).firing is not None
+
+
+happenings = st.lists(st.tuples(st.sampled_from(["bad", "good"]), st.integers(1, 12), st.just(0.0)), max_size=30).map(
+    lambda drawn: [({n: name for name, n, _ in drawn}[n], n, float(n)) for _, n, _ in drawn]
+)
+
+
+@given(st.sampled_from([RULE, COUNTING]), happenings)
+def test_a_trip_through_json_changes_nothing(automation: Automation, drawn: list[Happening]) -> None:
+    assert played(automation, drawn, through_json=True) == played(automation, drawn)
+
+
+@given(st.sampled_from([RULE, COUNTING]), happenings)
+def test_no_event_fires_or_resolves_twice_and_ends_match_beginnings(
+    automation: Automation, drawn: list[Happening]
+) -> None:
+    told = played(automation, drawn)
+    assert len(told) == len(set(told))
+    open_episode = ""
+    for line in told:
+        kind, episode = line[0], line.split(" of ")[1]
+        assert open_episode in ("", episode)
+        open_episode = "" if kind == "R" else episode
+
+
+@given(st.lists(happenings, max_size=3))
+def test_the_state_is_bounded(drawn: list[list[Happening]]) -> None:
+    state, index = NOTHING, Index([RULE])
+    for name, number, at in [one for part in drawn for one in part]:
+        for signal in signals_of(index, [happened(name, number=number, at=at)]):
+            state = move(RULE, state, signal).state
+    assert len(state.past) <= REMEMBERED
+
+
+def test_each_key_has_its_own_episode_and_events_of_a_batch_see_each_other() -> None:
+    automation = rule(trigger={"expect": ["bad"], "for_each": ["o"]}, resolve_on={"expect": ["good"]})
+
+    def about(name: str, order: str, number: int) -> Event:
+        return happened(name, labels={"o": order}, number=number, at=number)
+
+    batch = [about("bad", "1", 1), about("bad", "2", 2), about("good", "1", 3), about("bad", "1", 4)]
+    index = Index([automation])
+    decided = decide(index, {}, signals_of(index, batch))
+    assert [(firing.state, firing.key) for firing in decided.firings] == [
+        ("Triggered", ("1",)),
+        ("Triggered", ("2",)),
+        ("Resolved", ("1",)),
+        ("Triggered", ("1",)),
+    ]
+    assert decided.firings[0].labels == {"o": "1"}
+    assert set(decided.states) == {("rule", ("1",)), ("rule", ("2",))}
