@@ -6,6 +6,7 @@ redirect, time-outs, a session for each thread. A retry is a row with a due time
 
 import asyncio
 import json
+import logging
 import threading
 import warnings
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ RESEND_MINIMAL: Final = frozenset({400, 413, 422})
 LIMITED: Final = timedelta(seconds=30)
 TIMEOUT_S: Final = (3, 8)
 
+# pdpyras calls every 5xx "non-transient" after -1 attempts; what came of it is told by the dispatcher.
 _LOG = redacted_logger("tocsin.notifiers.pagerduty")
+_LOG.setLevel(logging.CRITICAL)
 
 
 def classify(status: int, answer: str, headers: Mapping[str, str], now: datetime) -> Outcome:

@@ -1,0 +1,196 @@
+"""Secrets are planted in every block, every error path is walked with DEBUG on: none may be seen anywhere after."""
+
+import base64
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from tests.notifiers.desk import Desk
+from tocsin.events.clock import ManualClock
+from tocsin.notifiers.blocks import AnyBlock, PagerDuty, Slack, SlackWebhook, Webhook
+from tocsin.notifiers.dispatch import Dispatcher
+from tocsin.notifiers.probe import send_test
+from tocsin.notifiers.redact import MASK, RedactingFilter, Redactor, learn, redact, redacted_logger
+from tocsin.notifiers.registry import list_notifiers
+from tocsin.notifiers.standins import (
+    Error,
+    Fail,
+    Fault,
+    PagerDutyStandIn,
+    RateLimited,
+    Reset,
+    SlackStandIn,
+    WebhookStandIn,
+)
+from tocsin.store.engine import Store
+
+TABLES = ("notifier", "incident", "delivery", "attempt", "receiver_state", "log")
+
+
+@pytest.fixture
+def planted(slack: SlackStandIn, pagerduty: PagerDutyStandIn, receiver: WebhookStandIn) -> list[AnyBlock]:
+    """Five notifiers of each kind, each with secrets of its own: twenty and more."""
+    found: list[AnyBlock] = []
+    for number in range(5):
+        token = f"xoxb-planted-{number}-pdFZKVeTuE8sk7oOcHrzqqgy"
+        path = f"services/T{number}/B{number}/planted{number}XXXXXXXXXXXXXXXX"
+        signing = "whsec_" + base64.b64encode(f"planted signing secret {number}".encode().ljust(32)).decode()
+        found += [
+            Slack(name=f"slack{number}", token=SecretStr(token), channel=slack.channel, api_url=slack.api_url),
+            SlackWebhook(name=f"hook{number}", url=SecretStr(f"{slack.address}/{path}")),
+            PagerDuty(
+                name=f"pager{number}", routing_key=SecretStr(f"planted{number}".ljust(32, "z")), url=pagerduty.url
+            ),
+            Webhook(
+                name=f"webhook{number}",
+                url=SecretStr(f"http://me:planted{number}word@{receiver.host}/in?token=planted{number}token0123456"),
+                secret=SecretStr(signing),
+                allow_private=(receiver.host,),
+            ),
+        ]
+    return found
+
+
+def secrets_of(blocks: list[AnyBlock]) -> list[str]:
+    """Every secret, and the part of a URL that is one."""
+    found = []
+    for block in blocks:
+        match block:
+            case Slack():
+                found.append(block.token.get_secret_value())
+            case SlackWebhook():
+                found.append(block.url.get_secret_value().rpartition("/")[2])
+            case PagerDuty():
+                found.append(block.routing_key.get_secret_value())
+            case Webhook():
+                number = block.name.removeprefix("webhook")
+                signing = block.secret.get_secret_value().removeprefix("whsec_")
+                found += [signing, f"planted{number}word", f"planted{number}token0123456"]
+    return found
+
+
+def everything(store: Store, caplog: pytest.LogCaptureFixture) -> str:
+    """All that was logged, all that is in the rows."""
+    shown = [f"{record.getMessage()} {record.exc_text}" for record in caplog.records] + [caplog.text]
+    with store.read() as session:
+        for table in TABLES:
+            shown += [str(tuple(row)) for row in session.connection().execute(text(f"SELECT * FROM {table}"))]
+        shown += [str(listed) for listed in list_notifiers(session)]
+    return "\n".join(shown)
+
+
+@pytest.fixture
+def debug(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+
+
+async def test_no_planted_secret_is_seen_on_any_error_path(
+    debug: pytest.LogCaptureFixture,
+    store: Store,
+    clock: ManualClock,
+    planted: list[AnyBlock],
+    slack: SlackStandIn,
+    pagerduty: PagerDutyStandIn,
+    receiver: WebhookStandIn,
+) -> None:
+    secrets = secrets_of(planted)
+    assert len(secrets) >= 20
+    slack.token, pagerduty.routing_key = secrets[0], "planted0".ljust(32, "z")
+    dispatcher = Dispatcher(store, clock, jitter=lambda: 0.5)
+    desk = Desk(store, clock, dispatcher)
+    desk.put(*planted)
+    echo = json.dumps({"message": " ".join(secrets), "errors": secrets})
+    faults: list[Fault | None] = [
+        Fail(500, echo),
+        Fail(400, echo),
+        Fail(401, " ".join(secrets)),
+        Fail(302, headers={"Location": f"/{secrets[0]}"}),
+        RateLimited(1),
+        Error(secrets[0]),
+        Reset(),
+        Reset(accept=True),
+        None,
+    ]
+    for number, fault in enumerate(faults):
+        for stand_in in (slack, pagerduty, receiver):
+            if fault is not None:
+                stand_in.fail(*[fault] * 40)
+        desk.fire(*[block.name for block in planted], key=f"k{number}", body=f"said {' '.join(secrets)}")
+        desk.over(*[block.name for block in planted], key=f"k{number}")
+        await dispatcher.run_due()
+        desk.pass_time(60)
+        await dispatcher.run_due()
+    for block in planted[:4]:
+        await send_test(store, block.name, clock=clock)
+    for stand_in in (slack, pagerduty, receiver):
+        stand_in.close()
+    desk.fire(*[block.name for block in planted], key="gone")
+    await dispatcher.run_due()
+    await dispatcher.close()
+    shown = everything(store, debug)
+    assert len(shown) > 50_000
+    assert "slack" in debug.text
+    assert [secret for secret in secrets if secret in shown] == []
+    assert MASK in shown
+
+
+def test_the_log_of_slack_sdk_holds_the_url_without_the_filter(caplog: pytest.LogCaptureFixture) -> None:
+    """Why the filter is there: what slack-sdk writes at DEBUG, with it and without."""
+    line = "Sending a request - url: https://hooks.slack.com/services/T/B/planted-in-a-url-0123"
+    learn("https://hooks.slack.com/services/T/B/planted-in-a-url-0123")
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("bare").debug(line)
+        redacted_logger("tocsin.tests.masked").debug(line)
+    bare, masked = caplog.records
+    assert "planted-in-a-url-0123" in bare.getMessage()
+    assert "planted-in-a-url-0123" not in masked.getMessage()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param('k3y with / and " and ü', id="as it is"),
+        pytest.param("k3y%20with%20/%20and%20%22%20and%20%C3%BC", id="URL-quoted"),
+        pytest.param("k3y%20with%20%2F%20and%20%22%20and%20%C3%BC", id="URL-quoted, slashes too"),
+        pytest.param('k3y with / and \\" and \\u00fc', id="inside JSON"),
+    ],
+)
+def test_a_secret_is_known_in_the_forms_in_which_it_travels(form: str) -> None:
+    redactor = Redactor()
+    redactor.learn('k3y with / and " and ü')
+    assert redactor.redact(f"before {form} after") == f"before {MASK} after"
+
+
+def test_a_short_value_is_left_alone() -> None:
+    redactor = Redactor()
+    redactor.learn("a", "12345")
+    assert redactor.redact("a 12345") == "a 12345"
+
+
+def test_the_filter_masks_arguments_and_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    learn("planted-in-an-exception")
+    logger = redacted_logger("tocsin.tests.filter")
+    assert redacted_logger("tocsin.tests.filter").filters == logger.filters
+    assert any(isinstance(each, RedactingFilter) for each in logger.filters)
+    with caplog.at_level(logging.DEBUG):
+        try:
+            raise RuntimeError("planted-in-an-exception")
+        except RuntimeError:
+            logger.exception("it said %s", "planted-in-an-exception")
+    assert "planted-in-an-exception" not in caplog.text
+    assert MASK in caplog.text
+    assert redact("planted-in-an-exception") == MASK
+
+
+def test_the_key_is_not_in_the_database(store: Store, home: Path, planted: list[AnyBlock], clock: ManualClock) -> None:
+    Desk(store, clock, Dispatcher(store, clock)).put(*planted)
+    key = (home / "secret.key").read_text().strip()
+    with store.read() as session:
+        rows = [str(tuple(row)) for row in session.connection().execute(text("SELECT * FROM notifier"))]
+    assert key not in "".join(rows)
