@@ -15,7 +15,6 @@ from tocsin.events.ids import uuid7
 from tocsin.flows.deployments import Deployment
 from tocsin.flows.pools import create_pool as make_pool
 from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
-from tocsin.notifiers.probe import send_test
 from tocsin.notifiers.registry import put_notifier
 from tocsin.server import views
 from tocsin.store.engine import Store
@@ -107,6 +106,8 @@ def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[v
 
 async def test_notifier(store: Store, name: str, clock: Clock) -> views.AttemptView:
     """How a notifier's channel answered to a test message. Raises NotFound and Invalid."""
+    from tocsin.notifiers.probe import send_test  # brings the HTTP clients, which no other command needs
+
     return views.AttemptView.model_validate(await send_test(store, name, clock=clock))
 
 

@@ -33,7 +33,11 @@ router = APIRouter(prefix="/api/events", tags=["events"])
 )
 async def post_events(request: Request) -> Response:
     """All or nothing: the answer comes after the commit, and a bad event refuses its whole batch."""
-    here = Context.of(request)
+    return await take_in(Context.of(request), request)
+
+
+async def take_in(here: Context, request: Request) -> Response:
+    """Store the events that a request posts, then answer with their ids. Raises Refused, Full and Unavailable."""
     body, now = await _body(request), here.clock.now()
     events = await asyncio.to_thread(parse, body, now) if len(body) > _BIG else parse(body, now)
     await here.intake.put(events)
