@@ -1,0 +1,298 @@
+"""The worker with real processes: what it starts, how fast, and what it sees when one is killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlmodel import select
+
+from tocsin.flows import beat
+from tocsin.flows.claims import claim
+from tocsin.flows.deployments import Deployment, put_deployment
+from tocsin.flows.runs import cancel_run, create_run, get_run, retry_run
+from tocsin.flows.tables import FlowRun, LogLine, TaskRun, WorkerRow
+from tocsin.flows.watchdog import sweep
+from tocsin.flows.worker import Worker
+from tocsin.store.engine import Store
+from tocsin.store.tables import Lease, LogEntry
+
+SAMPLES = Path(__file__).with_name("sample_flows.py")
+PATIENCE = timedelta(seconds=60)
+Serving = Callable[..., AbstractAsyncContextManager[Worker]]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Yard:
+    """A store with one deployment for each sample flow, and the marks that they leave."""
+
+    def __init__(self, store: Store, marks: Path) -> None:
+        self.store, self._marks = store, marks
+
+    def deploy(self, flow: str) -> None:
+        with self.store.begin() as session:
+            put_deployment(session, Deployment(name=flow, entrypoint=f"{SAMPLES}:{flow}", flow_name=flow), now())
+
+    def ask(self, flow: str, **also: Any) -> UUID:
+        self.deploy(flow)
+        with self.store.begin() as session:
+            return create_run(session, flow, now=now(), **also).id
+
+    def run(self, run_id: UUID) -> FlowRun:
+        with self.store.read() as session:
+            return get_run(session, run_id)
+
+    def marks(self) -> list[str]:
+        return self._marks.read_text().split() if self._marks.exists() else []
+
+    def sign(self, name: str) -> None:
+        self._marks.with_name(name).touch()
+
+    def tasks(self) -> dict[str, str]:
+        with self.store.read() as session:
+            return {task.name: task.state_name for task in session.exec(select(TaskRun)).all()}
+
+    def lines(self) -> list[str]:
+        with self.store.read() as session:
+            return [line.message for line in session.exec(select(LogLine)).all()]
+
+    async def until(self, run_id: UUID, *states: str) -> FlowRun:
+        """The run, as soon as it is in one of these states."""
+        run: FlowRun = await self.met(lambda: (found := self.run(run_id)).state_name in states and found)
+        return run
+
+    async def met(self, condition: Callable[[], Any]) -> Any:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            with self.store.watch("runs", "log") as watch:
+                while not (answer := await asyncio.to_thread(condition)):
+                    await watch.wait(timedelta(milliseconds=20))
+        return answer
+
+
+@pytest.fixture
+def yard(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Yard:
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    return Yard(store, tmp_path / "marks")
+
+
+@pytest.fixture
+def small_yard(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    """A yard on SQLite, for what does not depend on the database: processes are slow to start."""
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    store = Store.open(sqlite_url)
+    yield Yard(store, tmp_path / "marks")
+    store.close()
+
+
+@pytest.fixture
+def serving() -> Serving:
+    @asynccontextmanager
+    async def serve(yard: Yard, **options: Any) -> AsyncIterator[Worker]:
+        worker, stop = Worker(yard.store, **options), asyncio.Event()
+        task = asyncio.create_task(worker.serve(stop))
+        try:
+            yield worker
+        finally:
+            stop.set()
+            await task
+
+    return serve
+
+
+async def test_a_run_is_done_by_a_process_of_its_own(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    first = yard.ask("greet", parameters={"name": "you", "count": 2})
+    async with serving(yard) as worker:
+        done = await yard.until(first, "Completed", "Failed")
+        second = await yard.until(yard.ask("greet_async"), "Completed", "Failed")
+    assert (done.state_name, done.attempt, done.worker) == ("Completed", 1, worker.name)
+    assert done.result == {"kind": "json", "text": '"YOU YOU"'}
+    assert second.result == {"kind": "json", "text": '"WORLD"'}
+    with yard.store.read() as session:
+        row = session.get_one(WorkerRow, worker.name)
+        assert row.stopped is not None
+        assert session.get(Lease, row.lease) is None
+        names = session.exec(select(LogEntry.event)).all()
+    assert [name for name in names if name.startswith("tocsin.worker.")] == [
+        "tocsin.worker.started",
+        "tocsin.worker.stopped",
+    ]
+
+
+async def test_a_run_is_claimed_soon_after_it_is_asked_for(yard: Yard, serving: Serving) -> None:
+    yard.deploy("greet")
+    async with serving(yard):
+        waits = []
+        for _ in range(5):
+            run = await yard.until(yard.ask("greet"), "Pending", "Running", "Completed")
+            with yard.store.read() as session:
+                entries = session.exec(
+                    select(LogEntry).where(LogEntry.key == f"tocsin.flow-run.{run.id}").order_by(LogEntry.seq)  # type: ignore[arg-type]
+                ).all()
+            scheduled, pending = entries[0], entries[1]
+            assert pending.event == "tocsin.flow-run.Pending"
+            waits.append(pending.occurred - scheduled.occurred)
+    assert sorted(waits)[2] < timedelta(milliseconds=200)
+
+
+async def test_what_goes_wrong_is_told_by_the_run(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    with yard.store.begin() as session:
+        put_deployment(session, Deployment(name="lost", entrypoint="nowhere.py:f", flow_name="f"), now())
+        lost = create_run(session, "lost", now=now()).id
+    misled = yard.ask("greet", parameters={"count": "many"})
+    unknown = yard.ask("greet", parameters={"cuont": 1})
+    failing, leaving = yard.ask("fails_once"), yard.ask("exits")
+    async with serving(yard, limit=2):
+        asked = (lost, misled, unknown, failing, leaving)
+        ends = {run: await yard.until(run, "Failed", "Crashed", "Completed") for run in asked}
+    messages = {run: (end.state_name, end.state_message) for run, end in ends.items()}
+    assert "nowhere.py is not there" in messages[lost][1]
+    assert "parameter 'count'" in messages[misled][1]
+    assert "no parameter 'cuont'" in messages[unknown][1]
+    assert messages[failing] == ("Failed", "ValueError: not yet")
+    assert messages[leaving] == ("Crashed", "its process exited with code 7 before the run had ended")
+    assert any("Traceback" in line and "not yet" in line for line in yard.lines())
+
+
+@pytest.mark.faults
+async def test_a_killed_process_is_seen_and_its_retry_resumes(yard: Yard, serving: Serving) -> None:
+    run = yard.ask("killed_once")
+    async with serving(yard):
+        crashed = await yard.until(run, "Crashed", "Completed", "Failed")
+        assert (crashed.state_name, crashed.state_message) == ("Crashed", "killed by signal 9 (SIGKILL)")
+        with yard.store.begin() as session:
+            retry_run(session, run, scheduled=now(), key="again", now=now())
+        done = await yard.until(run, "Completed", "Failed")
+    assert (done.state_name, done.attempt, done.reruns) == ("Completed", 2, 1)
+    assert yard.marks() == ["a", "b", "gate", "gate", "c"]
+    assert yard.tasks()["kills_itself-0"] == "Completed"
+
+
+@pytest.mark.faults
+async def test_a_dead_worker_takes_its_runs_with_it(yard: Yard, store_url: str, serving: Serving) -> None:
+    run = yard.ask("long_run")
+    program = subprocess.Popen([sys.executable, "-c", WORKER], env=environment(store_url))
+    await yard.met(lambda: "holding" in yard.marks())
+    program.kill()
+    assert program.wait() == -signal.SIGKILL
+    crashed = await yard.until(run, "Crashed")
+    assert crashed.state_message == "terminated by signal 15"
+    yard.sign("go")
+    with yard.store.begin() as session:
+        retry_run(session, run, scheduled=now(), key="again", now=now())
+    async with serving(yard):
+        done = await yard.until(run, "Completed", "Failed")
+    assert done.state_name == "Completed"
+    assert yard.marks() == ["a", "holding", "holding", "b"]
+
+
+@pytest.mark.faults
+async def test_a_silent_host_is_found_by_the_watchdog_and_its_zombie_is_refused(yard: Yard, store_url: str) -> None:
+    run = yard.ask("long_run")
+    with yard.store.begin() as session:
+        (taken,) = claim(session, "default", 1, lease="worker:far-away", worker="far", now=now())
+        session.add(Lease(name="worker:far-away", owner="far", fence=1, expires=now() + beat.TTL))
+    command = [sys.executable, "-m", "tocsin.flows.execute", str(run), str(taken["attempt"])]
+    zombie = subprocess.Popen(command, env=environment(store_url), stderr=subprocess.PIPE, text=True)
+    await yard.met(lambda: yard.tasks().get("holds-0") == "Running")
+    with yard.store.begin() as session:
+        assert sweep(session, now()) == []
+        assert sweep(session, now() + beat.TTL + timedelta(seconds=1)) == [run]
+    crashed = yard.run(run)
+    assert (crashed.state_name, crashed.state_message) == ("Crashed", "its process fell silent: the lease is over")
+    yard.sign("go")
+    _, said = zombie.communicate(timeout=60)
+    assert zombie.returncode == 3
+    assert "was given up" in said or "is CRASHED at attempt 1" in said
+    assert yard.run(run).version == crashed.version
+    assert yard.marks() == ["a", "holding"]
+    assert yard.tasks() == {"step-0": "Completed", "holds-0": "Crashed"}
+
+
+async def test_a_run_that_is_cancelled_is_stopped(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("long_run")
+    async with serving(yard):
+        await yard.met(lambda: "holding" in yard.marks())
+        with yard.store.begin() as session:
+            cancel_run(session, run, reason="by hand", now=now())
+        cancelled = await yard.until(run, "Cancelled", "Crashed", "Failed")
+    assert (cancelled.state_name, cancelled.state_message) == ("Cancelled", "by hand")
+
+
+async def test_a_worker_that_stops_ends_its_runs_first(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("long_run")
+    async with serving(yard):
+        await yard.met(lambda: "holding" in yard.marks())
+    ended = yard.run(run)
+    assert (ended.state_name, ended.state_message) == ("Crashed", "terminated by signal 15")
+
+
+@pytest.mark.parametrize(
+    ("flow", "marks"), [("later", "a gate b"), ("task_later", "a gate gate")], ids=["flow", "task"]
+)
+async def test_a_far_retry_waits_in_the_database_and_frees_the_worker(
+    small_yard: Yard, serving: Serving, flow: str, marks: str
+) -> None:
+    yard = small_yard
+    run = yard.ask(flow)
+    async with serving(yard):
+        waiting = await yard.until(run, "AwaitingRetry", "Failed", "Completed")
+        await yard.met(lambda: yard.run(run).lease is None)
+    assert (waiting.state_name, waiting.worker) == ("AwaitingRetry", None)
+    assert waiting.scheduled is not None
+    assert timedelta(minutes=55) < waiting.scheduled - now() <= timedelta(hours=1)
+    with yard.store.begin() as session:
+        assert isinstance(retry_run(session, run, scheduled=now(), key="now", now=now()), FlowRun)
+    async with serving(yard):
+        done = await yard.until(run, "Completed", "Failed")
+    assert (done.state_name, done.attempt, done.reruns) == ("Completed", 2, 0)
+    assert yard.marks() in (marks.split(), ["a", "gate", "gate", "b"])
+
+
+async def test_workers_at_the_same_pool_never_claim_the_same_run(yard: Yard) -> None:
+    yard.deploy("greet")
+    with yard.store.begin() as session:
+        asked = [create_run(session, "greet", now=now()).id for _ in range(60)]
+    taken: list[UUID] = []
+    start, at = threading.Barrier(4), now()
+
+    def work(number: int) -> None:
+        start.wait(30)
+        while True:
+            with yard.store.begin() as session:
+                runs = claim(session, "default", 3, lease=f"worker:{number}", worker=str(number), now=at)
+            if not runs:
+                return
+            taken.extend(run["id"] for run in runs)
+
+    await asyncio.gather(*(asyncio.to_thread(work, number) for number in range(4)))
+    assert sorted(taken) == sorted(asked)
+    with yard.store.read() as session:
+        assert {run.attempt for run in session.exec(select(FlowRun)).all()} == {1}
+
+
+def environment(store_url: str) -> dict[str, str]:
+    return {**os.environ, "TOCSIN_DATABASE_URL": store_url}
+
+
+WORKER = """
+import asyncio
+from tocsin.flows.worker import Worker
+from tocsin.store.engine import Store
+asyncio.run(Worker(Store.open()).serve(asyncio.Event()))
+"""
