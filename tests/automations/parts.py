@@ -14,6 +14,7 @@ from tocsin.automations.model import Automation
 from tocsin.automations.store import apply
 from tocsin.automations.tables import StoredFiring, StoredInvocation, TriggerState
 from tocsin.events.clock import ManualClock
+from tocsin.events.codec import decode
 from tocsin.events.ids import uuid7
 from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 from tocsin.notifiers.http import Answer, Result
@@ -84,11 +85,9 @@ def log(store: Store, *events: Event) -> None:
 
 def told(store: Store, prefix: str = "tocsin.automation.") -> list[Event]:
     """The events in the log whose names begin with `prefix`, in their order."""
-    from tocsin.events.codec import decode
-
+    statement = select(LogEntry).where(col(LogEntry.event).startswith(prefix)).order_by(col(LogEntry.seq))
     with store.read() as session:
-        rows = session.exec(select(LogEntry).order_by(col(LogEntry.seq))).all()
-    return [event for event in (decode(row.body) for row in rows) if event.event.startswith(prefix)]
+        return [decode(row.body) for row in session.exec(statement)]
 
 
 def firings(store: Store) -> list[StoredFiring]:

@@ -124,11 +124,11 @@ class Host:
         """Write `batch` down; raises when what it was decided from has changed, and nothing is written."""
         now = self._clock.now()
         if store.revision(session) != batch.revision:
-            raise _Stale
+            raise Stale
         if batch.records and not positions.advance(session, self._group, batch.records):
-            raise _Stale
+            raise Stale
         if not ledger.write_states(session, batch.states, batch.read, now):
-            raise _Stale
+            raise Stale
         append(session, batch.heard, HEARD)
         if not batch.firings:
             return
@@ -146,7 +146,7 @@ class Host:
                 buried.add(index)
         try:
             await self._store.run(lambda session: self.write(session, batch))
-        except _Stale:
+        except Stale:
             return False
         return True
 
@@ -167,8 +167,8 @@ class Host:
             try:
                 event = self._read(record)
                 signals = signals_of(self._index, [event])
-            except (BadEvent, KeyError) as error:  # KeyError: labels without the resource's id
-                batch.bad[index] = f"not an event: {error}"
+            except BadEvent as error:
+                batch.bad[index] = str(error)
                 continue
             if record.topic == EXTERNAL and record.stream != STREAM:
                 batch.heard.append(event)
@@ -201,7 +201,7 @@ class Host:
         batch.events += events
 
 
-class _Stale(Exception):
+class Stale(Exception):
     """What a batch was decided from has changed since."""
 
 
