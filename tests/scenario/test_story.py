@@ -60,7 +60,9 @@ def check(verdict: Verdict, place: Stage) -> None:
 
 
 async def test_on_the_log_of_sqlite(place: Stage) -> None:
-    check(await play(place, QUIET), place)
+    verdict = await play(place, QUIET)
+    check(verdict, place)
+    assert verdict.facts.refused == []
 
 
 @pytest.mark.postgres

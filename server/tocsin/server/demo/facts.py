@@ -27,8 +27,9 @@ class Facts:
     """Counts of what the database holds when it is asked.
 
     `runs`: deployment → name of state → how many; `attempts` and `tasks`: how often the ETL was begun, and each of its
-    tasks was completed; `told`: receiver → action → how many deliveries arrived; `lost`: what nobody has evaluated,
-    performed or told yet, and what was given up.
+    tasks was completed; `told`: receiver → action → how many deliveries arrived; `refused`: why actions were not taken
+    (a retry of a run that runs again already); `lost`: what nobody has evaluated, performed or told yet, and what was
+    given up.
     """
 
     events: int
@@ -40,6 +41,7 @@ class Facts:
     tasks: dict[str, int]
     told: dict[str, dict[str, int]]
     incidents: dict[str, int]
+    refused: list[str | None]
     lost: int
     waiting: dict[str, int] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ def gather(session: Session) -> Facts:
         tasks=_completions(session),
         told=_told(session),
         incidents=dict(Counter(session.exec(select(Incident.state)).all())),
+        refused=list(session.exec(select(StoredInvocation.reason).where(StoredInvocation.state == "failed"))),
         lost=sum(waiting.values()),
         waiting={name: count for name, count in waiting.items() if count},
     )
@@ -91,7 +94,7 @@ def _waiting(session: Session) -> dict[str, int]:
     return {
         "events not evaluated": _behind(session),
         "dead letters": _count(session, letters),
-        "invocations not done": _count(session, select(func.count()).select_from(StoredInvocation).where(~_done())),
+        "invocations not done": _count(session, select(func.count()).where(col(StoredInvocation.state) == "due")),
         "deliveries waiting": _count(session, select(func.count()).where(col(Delivery.state).in_(_OPEN))),
         "deliveries given up": _count(session, select(func.count()).where(col(Delivery.state) == "dead")),
     }
