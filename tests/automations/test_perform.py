@@ -1,0 +1,416 @@
+"""The performer: each action done once and told once, failures retried by due time, crashes without a trace."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import UUID
+
+import pytest
+from sqlmodel import Session, select
+from standardwebhooks import Webhook as Verifier
+
+from tests.automations.parts import START, Outbox, a_run, calling, define, happened, invocations, log, rule, told
+from tocsin.automations import CallWebhook, DoNothing
+from tocsin.automations.attempts import Again, Executed, Failed, database_wait, of_answer, webhook_wait
+from tocsin.automations.calls import Call
+from tocsin.automations.host import Host
+from tocsin.automations.model import Automation
+from tocsin.automations.perform import LEASE, Ended, Performer
+from tocsin.automations.tables import StoredInvocation
+from tocsin.events.clock import ManualClock
+from tocsin.events.model import RESOURCE_ID, Event
+from tocsin.flows.deployments import Deployment
+from tocsin.flows.tables import FlowRun
+from tocsin.notifiers import PagerDuty, Webhook, put_notifier
+from tocsin.notifiers.http import Answer, Forbidden, Result, Unanswered, Unsent
+from tocsin.notifiers.tables import Delivery, Incident
+from tocsin.store.engine import Store
+from tocsin.store.logbus import LogBus
+from tocsin.triggers import EventTrigger
+
+NOW = datetime.now(UTC)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+async def decided(store: Store, clock: ManualClock, *events: Event) -> None:
+    """The host has handled these events."""
+    log(store, *events)
+    bus = LogBus(store, clock)
+    async with bus.subscribe("automations") as subscription:
+        while await Host(store, bus, clock=clock).turn(subscription, timedelta(0)):
+            pass
+
+
+def outcomes(store: Store) -> list[str]:
+    return [event.event.rsplit(".")[-1] for event in told(store, "tocsin.automation.action.")]
+
+
+def on(name: str, *actions: object) -> Automation:
+    return Automation.model_validate({"name": name, "trigger": {"expect": ["x"]}, "actions": list(actions)})
+
+
+# --- webhooks ---
+
+
+async def test_a_webhook_is_called_once_and_told(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x", url="https://example.test/hook"))
+    event = happened("x", payload={"n": 7})
+    await decided(store, clock, event)
+    outbox = Outbox([Answer(200, {}, "thank you")])
+    await Performer(store, clock, outbox).settle()
+    await Performer(store, clock, outbox).settle()
+    [(url, body, headers)] = outbox.sent
+    [row] = invocations(store)
+    assert (url, json.loads(body), headers["content-type"]) == (
+        "https://example.test/hook",
+        {"n": 7},
+        "application/json",
+    )
+    assert (headers["webhook-id"], row.state, row.tries) == (str(row.id), "done", 1)
+    [executed] = told(store, "tocsin.automation.action.")
+    assert executed.event == "tocsin.automation.action.executed"
+    assert (executed.follows, executed.payload["status_code"]) == (event.id, 200)
+    assert executed.payload["response_body"] == "thank you"
+
+
+async def test_a_secret_signs_the_request(store: Store) -> None:
+    clock = ManualClock(NOW)
+    action = CallWebhook.model_validate(
+        {"url": "http://a", "secret": SECRET, "headers": {"Authorization": "hush-hush"}}
+    )
+    define(store, on("call", action))
+    await decided(store, clock, happened("x"))
+    outbox = Outbox()
+    await Performer(store, clock, outbox).settle()
+    [(_, body, sent)] = outbox.sent
+    Verifier(SECRET).verify(body.decode(), sent)
+    assert sent["authorization"] == "hush-hush"
+    [row] = invocations(store)
+    assert "hush" not in str(row.arguments)
+    assert SECRET not in str(row.arguments)
+
+
+async def test_a_webhook_notifier_gives_address_and_secret(store: Store, clock: ManualClock) -> None:
+    with store.begin() as session:
+        put_notifier(
+            session, Webhook.model_validate({"name": "hook", "url": "https://h.test/x", "secret": SECRET}), START
+        )
+        put_notifier(session, PagerDuty.model_validate({"name": "pager", "routing_key": "k" * 32}), START)
+    actions = [
+        {"type": "call-webhook", "notifier": name, "payload": "plain text"} for name in ("hook", "pager", "none")
+    ]
+    define(store, on("call", *actions))
+    await decided(store, clock, happened("x"))
+    outbox = Outbox()
+    await Performer(store, clock, outbox).settle()
+    [(url, body, headers)] = outbox.sent
+    assert (url, body, headers["content-type"]) == ("https://h.test/x", b"plain text", "text/plain; charset=utf-8")
+    assert "webhook-signature" in headers
+    reasons = [row.reason for row in invocations(store)[1:]]
+    assert reasons[0] == 'notifier "pager" is a pagerduty; call-webhook needs a webhook'
+    assert str(reasons[1]).startswith('unknown notifier "none"; known: hook, pager')
+    assert outcomes(store).count("failed") == 2
+
+
+def answered(status: int) -> dict[str, object]:
+    return {"status_code": status, "response_body": ""}
+
+
+ANSWERS: list[object] = [
+    pytest.param(Answer(204), Executed({"status_code": 204, "response_body": ""}), id="2xx is success"),
+    pytest.param(
+        Answer(301), Failed("HTTP 301", {"status_code": 301, "response_body": ""}), id="a redirect is the end"
+    ),
+    pytest.param(Answer(410), Failed("HTTP 410", {"status_code": 410, "response_body": ""}), id="gone is the end"),
+    pytest.param(Answer(422), Failed("HTTP 422", {"status_code": 422, "response_body": ""}), id="refused is the end"),
+    pytest.param(Answer(404), Again("HTTP 404"), id="not found may be found later"),
+    pytest.param(Answer(500), Again("HTTP 500"), id="5xx is tried again"),
+    pytest.param(Answer(429, {"retry-after": "90"}), Again("HTTP 429", timedelta(seconds=90)), id="Retry-After"),
+    pytest.param(Forbidden("private"), Failed("private", {}), id="a forbidden address is the end"),
+    pytest.param(Unsent("no route"), Again("no route"), id="no connection"),
+    pytest.param(Unanswered("silence"), Again("silence"), id="no answer"),
+]
+
+
+@pytest.mark.parametrize(("answer", "attempt"), ANSWERS)
+def test_what_an_answer_means(answer: Result, attempt: object) -> None:
+    assert of_answer(answer, START) == attempt
+
+
+def test_waits_grow_for_a_day_and_honour_the_receiver() -> None:
+    waits = [webhook_wait(tries, None, UUID(int=0)) for tries in range(1, 10)]
+    assert [wait.total_seconds() if wait else None for wait in waits] == [
+        5,
+        30,
+        300,
+        1800,
+        7200,
+        18000,
+        36000,
+        36000,
+        None,
+    ]
+    assert webhook_wait(1, timedelta(minutes=5), UUID(int=0)) == timedelta(minutes=5)
+    assert all(5 <= (webhook_wait(1, None, UUID(int=n)) or LEASE).total_seconds() < 5.5 for n in range(1000))
+    assert [database_wait(tries) for tries in (1, 2, 10)] == [timedelta(seconds=1), timedelta(seconds=2), None]
+
+
+async def test_a_failing_webhook_is_tried_again_when_it_is_due(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x"))
+    await decided(store, clock, happened("x"))
+    outbox = Outbox([Answer(500), Answer(429, {"retry-after": "60"}), Answer(200)])
+    performer = Performer(store, clock, outbox)
+    for seconds in (0, 4, 2, 59, 2):
+        clock.advance(timedelta(seconds=seconds))
+        await performer.settle()
+    [row] = invocations(store)
+    assert (row.state, row.tries, len(outbox.sent), len(set(outbox.ids))) == ("done", 3, 3, 1)
+    assert [(one["outcome"], one.get("reason")) for one in row.attempts] == [
+        ("again", "HTTP 500"),
+        ("again", "HTTP 429"),
+        ("executed", None),
+    ]
+    assert outcomes(store) == ["executed"]
+
+
+async def test_a_webhook_that_never_answers_is_given_up_and_told(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x"))
+    await decided(store, clock, happened("x"))
+    outbox = Outbox([Unanswered("silence")] * 20)
+    for _ in range(20):
+        await Performer(store, clock, outbox).settle()
+        clock.advance(timedelta(hours=12))
+    [row] = invocations(store)
+    assert (row.state, row.tries, len(outbox.sent)) == ("failed", 9, 9)
+    [failed] = told(store, "tocsin.automation.action.")
+    assert failed.payload["reason"] == row.reason == "given up after 9 attempts: silence"
+
+
+async def test_calls_under_way_are_bounded_and_the_rest_is_not_held_up(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x"), on("other", DoNothing()))
+    await decided(store, clock, *(happened("x") for _ in range(10)))
+
+    class Slow(Outbox):
+        """Answers when told."""
+
+        gate = asyncio.Event()
+        most = now = 0
+
+        async def post(self, *given: object, **named: object) -> Result:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.gate.wait()
+            self.now -= 1
+            return await super().post(*given, **named)  # type: ignore[arg-type]
+
+    outbox = Slow()
+    performer = Performer(store, clock, outbox, at_once=3)
+    while await performer.turn():
+        pass
+    assert [row.state for row in invocations(store) if row.action == "do-nothing"] == ["done"] * 10
+    outbox.gate.set()
+    await performer.settle()
+    assert {row.state for row in invocations(store)} == {"done"}
+    assert (outbox.most, len(set(outbox.ids))) == (3, 10)
+
+
+# --- what the database does alone ---
+
+
+async def test_a_deployment_is_run_and_told(store: Store, clock: ManualClock) -> None:
+    Deployment(name="refresh", entrypoint="a:b", flow_name="refresh", parameters={"a": 1}).apply(store, now=START)
+    action = {"type": "run-deployment", "deployment": "refresh", "parameters": {"n": "{{ event.payload.n }}"}}
+    define(store, on("run", action))
+    cause = happened("x", payload={"n": 3}, labels={"tocsin.chain.depth": "2"})
+    await decided(store, clock, cause)
+    await Performer(store, clock).settle()
+    with store.read() as session:
+        run = session.exec(select(FlowRun)).one()
+    assert (run.deployment, run.parameters, run.depth, run.cause) == ("refresh", {"a": 1, "n": 3}, 3, cause.id)
+    assert run.creator == {RESOURCE_ID: "tocsin.automation.run"}
+    [executed] = told(store, "tocsin.automation.action.")
+    assert executed.payload["flow_run"] == str(run.id)
+    assert executed.related[-1]["tocsin.resource.id"] == f"tocsin.flow-run.{run.id}"
+
+
+async def test_a_tick_runs_its_deployment(store: Store, clock: ManualClock) -> None:
+    Deployment(name="etl", entrypoint="a:b", flow_name="etl").apply(store, now=START)
+    related = [{"tocsin.resource.id": "tocsin.deployment.etl", "tocsin.resource.role": "deployment"}]
+    tick = happened(
+        "tocsin.schedule.tick", "tocsin.schedule.nightly", related=related, payload={"parameters": {"a": 1}}
+    )
+    await decided(store, clock, tick, tick)
+    await Performer(store, clock).settle()
+    with store.read() as session:
+        run = session.exec(select(FlowRun)).one()
+    assert (run.parameters, run.creator) == ({"a": 1}, {RESOURCE_ID: "tocsin.schedule.nightly"})
+
+
+async def test_an_incident_opens_is_updated_and_resolved(store: Store, clock: ManualClock) -> None:
+    with store.begin() as session:
+        put_notifier(session, PagerDuty.model_validate({"name": "pager", "routing_key": "k" * 32}), START)
+    tell = {"type": "send-notification", "notifier": "pager"}
+    define(store, rule("rule", tell, resolve_on={"expect": ["tocsin.flow-run.Completed"]}))
+    await decided(store, clock, a_run("Failed"), a_run("Failed", at=1))
+    await Performer(store, clock).settle()
+    await decided(store, clock, a_run("Completed", at=2))
+    await Performer(store, clock).settle()
+    with store.read() as session:
+        incident = session.exec(select(Incident)).one()
+        deliveries = session.exec(select(Delivery)).all()
+    assert (incident.state, incident.depth) == ("resolved", 1)
+    assert "trigger" in {delivery.action for delivery in deliveries}
+    assert outcomes(store) == ["executed"] * 3
+
+
+UNDONE = [
+    pytest.param({"type": "send-notification", "notifier": "slak"}, 'unknown notifier "slak"', id="unknown notifier"),
+    pytest.param({"type": "run-deployment", "deployment": "etk"}, "etk", id="unknown deployment"),
+    pytest.param({"type": "retry-flow-run"}, "00000000", id="unknown run"),
+]
+
+
+@pytest.mark.parametrize(("action", "reason"), UNDONE)
+async def test_what_a_person_must_mend_fails_at_once_and_is_told(
+    store: Store, clock: ManualClock, action: dict[str, object], reason: str
+) -> None:
+    define(store, rule("rule", action, {"type": "do-nothing"}))
+    await decided(store, clock, a_run("Failed"))
+    await Performer(store, clock).settle()
+    failed, done = invocations(store)
+    assert (failed.state, failed.tries, done.state) == ("failed", 1, "done")
+    assert reason in str(failed.reason)
+    assert sorted(outcomes(store)) == ["executed", "failed"]
+
+
+async def test_an_action_that_breaks_is_tried_again_and_stops_no_other(store: Store, clock: ManualClock) -> None:
+    define(store, rule("rule", {"type": "do-nothing"}, {"type": "retry-flow-run"}))
+    await decided(store, clock, a_run("Failed"))
+    with store.begin() as session:  # as if an older version had left it
+        broken = session.exec(select(StoredInvocation).where(StoredInvocation.action == "retry-flow-run")).one()
+        broken.arguments = {}
+        session.add(broken)
+    for _ in range(12):
+        await Performer(store, clock).settle()
+        clock.advance(timedelta(hours=1))
+    done, given_up = sorted(invocations(store), key=lambda row: row.action)
+    assert (done.state, given_up.state, given_up.tries) == ("done", "failed", 10)
+    assert "KeyError" in str(given_up.reason)
+    assert outcomes(store) == ["executed", "failed"]
+
+
+# --- crashes ---
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class FragilePerformer(Performer):
+    """May die before and after each of its transactions."""
+
+    def __init__(self, store: Store, clock: ManualClock, outbox: Outbox, at: int, places: "count[int]") -> None:
+        super().__init__(store, clock, outbox)
+        self._at, self._places = at, places
+
+    def claim(self, session: Session) -> tuple[int, list[Call]]:
+        self._here()
+        claimed = super().claim(session)
+        self._here()
+        return claimed
+
+    def record(self, session: Session, ended: Sequence[Ended]) -> None:
+        self._here()
+        super().record(session, ended)
+        self._here()
+
+    async def _make(self, call: Call) -> None:
+        try:
+            self._here()
+            await super()._make(call)
+        except Crash:
+            self.dead = True
+
+    def _here(self) -> None:
+        if next(self._places) == self._at:
+            raise Crash
+
+    dead = False
+
+
+async def test_a_crash_at_any_point_does_each_thing_once(store: Store, clock: ManualClock) -> None:
+    Deployment(name="refresh", entrypoint="a:b", flow_name="refresh").apply(store, now=START)
+    define(store, calling("call", "x"), on("run", {"type": "run-deployment", "deployment": "refresh"}))
+    for place in range(40):
+        clock.advance(timedelta(hours=1))
+        before = len(invocations(store))
+        await decided(store, clock, happened("x", payload={"n": place}))
+        outbox, places = Outbox(), count()
+        dead = await killed(FragilePerformer(store, clock, outbox, place, places))
+        clock.advance(LEASE)
+        await Performer(store, clock, outbox).settle()
+        rows = invocations(store)
+        assert len(rows) == before + 2
+        assert {row.state for row in rows} == {"done"}
+        assert len(set(outbox.ids)) == 1
+        assert len(outbox.ids) <= 2
+        assert len(outcomes(store)) == len(rows)
+        with store.read() as session:
+            assert len(session.exec(select(FlowRun)).all()) == place + 1
+        if not dead:
+            break
+    assert 3 < place < 40
+
+
+async def killed(performer: FragilePerformer) -> bool:
+    """Let it work until it dies or all is done; whether it died. What it had under way dies with it."""
+    try:
+        await performer.settle()
+    except Crash:
+        return True
+    return performer.dead
+
+
+async def test_one_who_was_overtaken_does_not_undo_what_was_done(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x"))
+    await decided(store, clock, happened("x"))
+    slow = Performer(store, clock, Outbox())
+    _, [call] = await store.run(slow.claim)
+    clock.advance(LEASE)
+    await Performer(store, clock, Outbox()).settle()
+    await store.run(lambda session: slow.record(session, [Ended(call, Again("too late"))]))
+    [row] = invocations(store)
+    assert (row.state, row.tries) == ("done", 2)
+    assert outcomes(store) == ["executed"]
+
+
+async def test_two_performers_do_each_thing_once(store: Store, clock: ManualClock) -> None:
+    define(store, calling("call", "x"), on("other", DoNothing()))
+    await decided(store, clock, *(happened("x") for _ in range(40)))
+    outbox = Outbox()
+    await asyncio.gather(*(Performer(store, clock, outbox, at_once=5).settle() for _ in range(2)))
+    assert (len(outbox.ids), len(set(outbox.ids))) == (40, 40)
+    assert len(outcomes(store)) == 80
+
+
+async def test_a_performer_that_serves_stops_when_told(store: Store) -> None:
+    define(store, on("other", DoNothing()))
+    stop = asyncio.Event()
+    serving = asyncio.create_task(Performer(store).serve(stop))
+    clock = ManualClock(START)
+    with store.watch("log") as watch:
+        await decided(store, clock, happened("x"))
+        async with asyncio.timeout(20):
+            while not outcomes(store):
+                await watch.wait(timedelta(seconds=1))
+    stop.set()
+    async with asyncio.timeout(5):
+        await serving
+
+
+def test_a_call_shows_no_secret() -> None:
+    trigger = EventTrigger(expect=["x"])
+    action = CallWebhook.model_validate({"url": "http://a", "secret": SECRET})
+    assert SECRET not in repr(Automation(name="a", trigger=trigger, actions=[action]))
