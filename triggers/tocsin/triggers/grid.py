@@ -45,6 +45,11 @@ class Grid:
 
     def index(self, wall: datetime) -> int:
         """How many come before `wall`."""
-        if self[0] >= wall:
-            return 0
-        return bisect_left(range(len(self)), wall, key=self.__getitem__)
+        second = wall.second + (wall.microsecond > 0)
+        index = bisect_left(self.days, wall.date())
+        equal = index < len(self.days) and self.days[index] == wall.date()
+        for values, value in ((self.hours, wall.hour), (self.minutes, wall.minute), (self.seconds, second)):
+            place = bisect_left(values, value) if equal else 0
+            equal = equal and place < len(values) and values[place] == value
+            index = index * len(values) + place
+        return index
