@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 from tocsin.events import codec
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.ids import derive, state_event_id
+from tocsin.events.model import Event
 from tocsin.flows import ledger
 from tocsin.flows.changes import propose
 from tocsin.flows.claims import claim, due, ended
@@ -30,6 +31,7 @@ from tocsin.flows.runs import Refusal, cancel_run, create_run, get_run, list_run
 from tocsin.flows.states import StateType, completed, failed, running
 from tocsin.flows.tables import FlowRun, TaskRun
 from tocsin.store.engine import Store
+from tocsin.store.log import append
 from tocsin.store.tables import LogEntry
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -165,6 +167,23 @@ def test_a_run_is_asked_for_once_for_each_key(store: Store) -> None:
     event = codec.decode(entry.body)
     assert (event.follows, event.depth) == (cause, 2)
     assert list(event.related_as("creator")) == [{"tocsin.resource.role": "creator"} | creator]
+
+
+def test_templates_in_parameters_are_filled_in_from_the_tick(store: Store) -> None:
+    tick = Event(
+        event="tocsin.schedule.tick",
+        resource={"tocsin.resource.id": "tocsin.schedule.s"},
+        payload={"scheduled_time": "2026-03-02T06:00:00+00:00", "data_interval_end": "2026-03-02T06:00:00+00:00"},
+    )
+    with store.begin() as session:
+        deploy(
+            session, parameters={"day": "{{ data_interval_end }}", "of": "{{ event.resource['tocsin.resource.id'] }}"}
+        )
+        append(session, [tick])
+        by_tick = create_run(session, "greet", cause=tick.id, now=NOW)
+        by_hand = create_run(session, "greet", scheduled=NOW + SECOND, parameters={"of": "{{ raw }}"}, now=NOW)
+    assert by_tick.parameters == {"day": "2026-03-02T06:00:00+00:00", "of": "tocsin.schedule.s"}
+    assert by_hand.parameters == {"day": (NOW + SECOND).isoformat(), "of": "{{ raw }}"}
 
 
 def test_an_unknown_deployment_is_named_with_those_that_there_are(store: Store) -> None:

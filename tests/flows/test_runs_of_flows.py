@@ -394,6 +394,8 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("retries is a whole number", lambda: task(retries=-1)(lambda: 1)),
     ("retries is a whole number", lambda: flow(retries=1.5)(lambda: 1)),  # type: ignore[call-overload]
     ("name is printable text", lambda: flow(name=" ")(lambda: 1)),
+    ("tag.*is printable", lambda: task(tags=["\0"])(lambda: 1)),
+    ("51 tags, at most 50", lambda: task(tags=map(str, range(51)))(lambda: 1)),
     ("caches nothing", lambda: double.with_options(cache_expiration=1)),
 ]
 

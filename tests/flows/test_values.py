@@ -194,6 +194,16 @@ def test_clean_text_goes_into_any_database(text: str, longest: int) -> None:
     assert cleaned.encode().decode() == cleaned
 
 
+def test_secrets_are_covered_where_they_are_shown() -> None:
+    given = {"url": "postgresql://user:p4ss@host/db", "api_key": "k", "nested": {"Password": "p", "count": 3}}
+    covered = small(given)
+    assert covered == {
+        "url": "postgresql://user:********@host/db",
+        "api_key": "********",
+        "nested": {"Password": "********", "count": 3},
+    }
+
+
 def test_portable_values_are_json_and_short_in_events() -> None:
     shown = portable({"a": (1, {2}), "n": float("nan"), "big": 2**70, "day": date(2024, 1, 1), 5: None})
     assert shown == {"a": [1, "{2}"], "n": "nan", "big": str(2**70), "day": "2024-01-01", "5": None}

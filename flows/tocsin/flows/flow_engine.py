@@ -21,7 +21,7 @@ from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
 from tocsin.flows.ledger import Ledger, current
 from tocsin.flows.logs import get_run_logger, heard
-from tocsin.flows.portable import portable
+from tocsin.flows.portable import portable, shown
 from tocsin.flows.states import (
     State,
     StateType,
@@ -208,7 +208,7 @@ def _new(
         id=identity,
         name=f"{flow.name}-{identity.hex[-6:]}",
         flow_name=flow.name,
-        parameters=portable(named),
+        parameters=shown(portable(named)),
         tags=list(flow.tags),
         parent_run_id=parent.id if parent else None,
         depth=parent.run["depth"] if parent else 0,

@@ -10,7 +10,7 @@ from tocsin.flows.flow_engine import run_flow
 from tocsin.flows.parameters import Parameters
 from tocsin.flows.retries import DelaySpec, delays
 from tocsin.flows.steps import drive, drive_async
-from tocsin.flows.tasks import checked_name, checked_retries, checked_timeout
+from tocsin.flows.tasks import checked_name, checked_retries, checked_tags, checked_timeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,7 @@ class Flow(Generic[P, R]):
         self.retries, self.retry_delay_seconds = checked_retries(self.name, retries), retry_delay_seconds
         self.delays = delays(retry_delay_seconds, retries)
         self.log_prints = log_prints
-        self.tags = tuple(sorted(set(tags)))
+        self.tags = checked_tags(self.name, tags)
         self.timeout_s = checked_timeout(self.name, timeout_seconds, self.is_async)
         self.validate_parameters = validate_parameters
         self.parameters = Parameters(f'flow "{self.name}"', fn)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tocsin.flows.context import flow_context, task_context
-from tocsin.flows.portable import clean
+from tocsin.flows.portable import clean, masked
 
 RUN_LOGGER: Final = "tocsin.run"
 PRINTS: Final = "tocsin.run.prints"
@@ -45,7 +45,7 @@ class Keeper(logging.Handler):
                 "at": datetime.fromtimestamp(record.created, UTC),
                 "level": record.levelno,
                 "logger": clean(record.name),
-                "message": clean(self.format(record), LONGEST),
+                "message": clean(masked(self.format(record)), LONGEST),
             }
         except Exception:  # a broken format string is the line's fault, not the run's
             self.handleError(record)

@@ -1,12 +1,16 @@
 """Values as JSON that any database and any event carries: for showing, not for computing."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 LONGEST: Final = 500
 """Characters of one text inside an event."""
+MASK: Final = "********"
 _BIGGEST: Final = 2**63
+_PASSWORD_IN_URL: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)")
+_SECRET_NAME: Final = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 
 
 def clean(text: str, longest: int = 2000) -> str:
@@ -35,9 +39,23 @@ def portable(value: Any, depth: int = 6) -> Any:  # Any: whatever a user passes,
     return clean(repr(value), LONGEST)
 
 
+def masked(text: str) -> str:
+    """`text` with the passwords of addresses in it covered."""
+    return _PASSWORD_IN_URL.sub(rf"\1{MASK}", text) if "://" in text else text
+
+
+def shown(value: Any, name: str = "") -> Any:
+    """A portable value with what looks like a secret covered: by the name it stands under, or inside an address."""
+    if isinstance(value, str):
+        return MASK if _SECRET_NAME.search(name) else masked(value)
+    if isinstance(value, dict):
+        return {key: shown(entry, key) for key, entry in value.items()}
+    return [shown(entry, name) for entry in value] if isinstance(value, list) else value
+
+
 def small(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters (portable already) for an event: a value longer than LONGEST characters becomes its beginning."""
-    return {name: _short(value) for name, value in parameters.items()}
+    """Parameters (portable already) for an event: secrets covered, values cut after LONGEST characters."""
+    return {name: _short(shown(value, name)) for name, value in parameters.items()}
 
 
 def _short(value: Any) -> Any:

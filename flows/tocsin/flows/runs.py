@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from tocsin.events import codec, templates
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
 from tocsin.flows import states
@@ -19,6 +20,7 @@ from tocsin.flows.results import same_after_json
 from tocsin.flows.states import State, StateType, awaiting_retry, cancelled, cancelling
 from tocsin.flows.tables import FlowRun, Rerun
 from tocsin.store.engine import insert_new, touch
+from tocsin.store.tables import LogEntry
 
 # Any below: parameters are JSON of the flow's choice.
 
@@ -59,7 +61,7 @@ def create_run(
         flow_name=deployment.flow_name,
         deployment=deployment.name,
         work_pool=deployment.work_pool,
-        parameters={**deployment.parameters, **(parameters or {})},
+        parameters={**_rendered(session, deployment.parameters, scheduled or now, cause), **(parameters or {})},
         tags=list(deployment.tags),
         idempotency_key=key,
         cause=cause,
@@ -152,6 +154,20 @@ def list_runs(
     if before is not None:
         statement = statement.where(FlowRun.created < before)
     return list(session.exec(statement).all())
+
+
+def _rendered(session: Session, parameters: dict[str, Any], at: datetime, cause: UUID | None) -> dict[str, Any]:
+    """Templates among a deployment's parameters, filled in from the tick that led to the run, else from its time."""
+    instant = at.isoformat()
+    times = {"scheduled_time": instant, "data_interval_start": instant, "data_interval_end": instant}
+    if cause is None or "{{" not in repr(parameters):
+        return dict(templates.render_value(parameters, times))
+    entry = session.exec(select(LogEntry).where(LogEntry.id == cause)).one_or_none()
+    if entry is None:
+        return dict(templates.render_value(parameters, times))
+    event = codec.decode(entry.body)
+    context = times | event.payload | {"event": msgspec.to_builtins(event)}
+    return dict(templates.render_value(parameters, context))
 
 
 def _proposed_retry(run: Columns, at: datetime) -> State | Refusal:

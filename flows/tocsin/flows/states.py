@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tocsin.flows.portable import clean
+from tocsin.flows.portable import clean, masked
 
 
 class StateType(StrEnum):
@@ -102,7 +102,7 @@ def cancelled(reason: str = "") -> State:
 
 def fault_of(error: BaseException) -> Fault:
     """The exception's class and text, the text cut at 2,000 characters."""
-    return Fault(type(error).__name__, clean(str(error)))
+    return Fault(type(error).__name__, clean(masked(str(error))))
 
 
 RUNNING = State(StateType.RUNNING, "Running")

@@ -8,7 +8,7 @@ from contextvars import Context, copy_context
 from datetime import timedelta
 from functools import update_wrapper
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+MOST_TAGS: Final = 50
 
 # Any below: `submit` and `map` take futures and elements where the function takes values, so their arguments are open.
 
@@ -65,7 +67,7 @@ class Task(Generic[P, R]):
         self.retries, self.retry_delay_seconds = checked_retries(self.name, retries), retry_delay_seconds
         self.delays = delays(retry_delay_seconds, retries)
         self.log_prints = log_prints
-        self.tags = tuple(sorted(set(tags)))
+        self.tags = checked_tags(self.name, tags)
         self.timeout_s = checked_timeout(self.name, timeout_seconds, self.is_async)
         self.caching = Caching(cache_key_fn, cache_policy, cache_expiration)
         self.plain = cache_key_fn is None and cache_policy is None
@@ -189,6 +191,14 @@ def checked_name(kind: str, name: str) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise Invalid(f"{kind} name {name!r}: a name is printable text and not empty")
     return name
+
+
+def checked_tags(owner: str, tags: Iterable[str]) -> tuple[str, ...]:
+    """The tags in order, each once. Raises Invalid for what no event could carry."""
+    found = {tags} if isinstance(tags, str) else set(tags)
+    if len(found) > MOST_TAGS:
+        raise Invalid(f'"{owner}": {len(found)} tags, at most {MOST_TAGS}')
+    return tuple(sorted(checked_name(f'"{owner}": tag', tag) for tag in found))
 
 
 def checked_retries(owner: str, retries: int) -> int:
