@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
@@ -13,7 +14,7 @@ from tocsin.events.errors import BadEvent
 from tocsin.events.ids import uuid7
 from tocsin.events.model import Event
 from tocsin.events.topics import EVENTS
-from tocsin.store.engine import insert_new, touch
+from tocsin.store.engine import touch
 from tocsin.store.tables import LogEntry
 
 CHANNEL: Final = "log"
@@ -21,6 +22,22 @@ STREAM: Final = "log"
 UNREAD: Final = "unread"
 HEARD: Final = "heard"
 """The topic, in the log only, of events that came from outside by a broker: kept for readers, never relayed back."""
+
+_INSERT: Final = "INSERT INTO log (id, topic, key, event, occurred, recorded, body) VALUES ({}) ON CONFLICT DO NOTHING"
+_INSERT_SQLITE: Final = _INSERT.format("?, ?, ?, ?, ?, ?, ?")
+_INSERT_POSTGRESQL: Final = _INSERT.format("%s, %s, %s, %s, %s, %s, %s")
+
+
+class Row(NamedTuple):
+    """What is written of an entry, its columns in the order of the insert."""
+
+    id: UUID
+    topic: str
+    key: str
+    event: str
+    occurred: datetime
+    recorded: datetime
+    body: bytes
 
 
 def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> int:
@@ -30,7 +47,7 @@ def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> in
     of one resource stand in the order in which they became true.
     """
     recorded = datetime.now(UTC)
-    new = insert_new(session, LogEntry, [_row(event, topic, recorded) for event in events])
+    new = _insert(session, [_row(event, topic, recorded) for event in events])
     if new:
         touch(session, CHANNEL)
     return new
@@ -90,7 +107,7 @@ class Follower:
 def publish(session: Session, messages: Sequence[Message]) -> None:
     """Write messages to the log as they are, readable or not: whoever reads them buries what is no event."""
     recorded = datetime.now(UTC)
-    insert_new(session, LogEntry, [_raw(message, recorded) for message in messages])
+    _insert(session, [_raw(message, recorded) for message in messages])
     touch(session, CHANNEL)
 
 
@@ -110,22 +127,35 @@ def _entries(session: Session, after: int, limit: int) -> list[LogEntry]:
     return list(session.exec(statement))
 
 
-def _row(event: Event, topic: str, recorded: datetime) -> dict[str, Any]:  # Any: values of the table's columns
-    return {
-        "id": event.id,
-        "topic": topic,
-        "key": event.resource_id,
-        "event": event.event,
-        "occurred": event.occurred,
-        "recorded": recorded,
-        "body": codec.encode(event),
-    }
+def _insert(session: Session, rows: list[Row]) -> int:
+    """Insert the rows whose id is new; how many were.
+
+    Every change writes here, so the statement goes to the driver as it is: half the time of a compiled one.
+    """
+    if not rows:
+        return 0
+    connection = session.connection()
+    sqlite = connection.dialect.name == "sqlite"
+    values: list[tuple[Any, ...]] = [_for_sqlite(row) for row in rows] if sqlite else list(rows)
+    return connection.exec_driver_sql(_INSERT_SQLITE if sqlite else _INSERT_POSTGRESQL, values).rowcount
 
 
-def _raw(message: Message, recorded: datetime) -> dict[str, Any]:  # Any: values of the table's columns
-    unread = {"topic": message.topic, "key": message.key, "recorded": recorded, "body": message.body}
+def _row(event: Event, topic: str, recorded: datetime) -> Row:
+    return Row(event.id, topic, event.resource_id, event.event, event.occurred, recorded, codec.encode(event))
+
+
+def _raw(message: Message, recorded: datetime) -> Row:
     try:
         event = codec.decode(message.body)
     except BadEvent:
-        return {"id": uuid7(), "event": UNREAD, "occurred": recorded, **unread}
-    return {"id": event.id, "event": event.event, "occurred": event.occurred, **unread}
+        return Row(uuid7(), message.topic, message.key, UNREAD, recorded, recorded, message.body)
+    return Row(event.id, message.topic, message.key, event.event, event.occurred, recorded, message.body)
+
+
+def _for_sqlite(row: Row) -> tuple[Any, ...]:  # Any: what its driver takes
+    """The row as SQLAlchemy's types for SQLite would write it."""
+    return row.id.hex, row.topic, row.key, row.event, _text(row.occurred), _text(row.recorded), row.body
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
