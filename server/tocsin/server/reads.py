@@ -39,9 +39,7 @@ def runs(
 
 def run_detail(session: Session, run: UUID) -> views.RunDetail:
     """A flow run with its task runs. Raises NotFound."""
-    row = session.get(FlowRun, run)
-    if row is None:
-        raise NotFound(f"no flow run has the id {run}; `tocsin run ls` lists them")
+    row = _row(session, run)
     statement = select(TaskRun).where(TaskRun.flow_run_id == run).order_by(col(TaskRun.created))
     tasks = _all(session, statement, views.TaskRunView, 10_000)
     return views.RunDetail(**views.RunView.model_validate(row).model_dump(), tasks=tasks)
@@ -77,7 +75,8 @@ def _beginning(session: Session, text: str) -> UUID:
 
 
 def log_lines(session: Session, run: UUID, *, after: int = 0, limit: int = MOST) -> list[views.LogLineView]:
-    """What a flow run and its tasks logged behind line `after`, oldest first."""
+    """What a flow run and its tasks logged behind line `after`, oldest first. Raises NotFound."""
+    _row(session, run)
     tasks = select(TaskRun.id).where(TaskRun.flow_run_id == run)
     mine = (col(LogLine.flow_run_id) == run) | col(LogLine.task_run_id).in_(tasks)
     statement = select(LogLine).where(mine, col(LogLine.id) > after).order_by(col(LogLine.id))
@@ -158,6 +157,13 @@ def deliveries(
     if incident is not None:
         statement = statement.where(Delivery.incident_id == incident)
     return _all(session, statement, views.DeliveryView, limit)
+
+
+def _row(session: Session, run: UUID) -> FlowRun:
+    row = session.get(FlowRun, run)
+    if row is None:
+        raise NotFound(f"no flow run has the id {run}; `tocsin run ls` lists them")
+    return row
 
 
 def _all(session: Session, statement: "SelectOfScalar[Row]", view: type[Shown], limit: int) -> list[Shown]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -14,6 +14,9 @@ from tocsin.events.errors import Unavailable
 from tocsin.server.logs import Redaction
 from tocsin.server.settings import Settings, share
 from tocsin.store.engine import Store
+
+if TYPE_CHECKING:
+    from tocsin.events.kafka import KafkaBus
 
 BROKER_PAUSE_S: Final = 2.0
 
@@ -39,9 +42,7 @@ def open_store(settings: Settings) -> Store:
 def open_bus(settings: Settings, store: Store) -> Bus:
     """Kafka when the settings name it, else the log table."""
     if settings.kafka_bootstrap_servers:
-        from tocsin.events.kafka import KafkaBus
-
-        return KafkaBus(settings.kafka_bootstrap_servers, topic_prefix=settings.kafka_topic_prefix)
+        return _kafka(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
     from tocsin.store.logbus import LogBus
 
     return LogBus(store)
@@ -65,9 +66,7 @@ async def open_parts(settings: Settings, clock: Clock | None = None) -> AsyncIte
 async def make_topics(settings: Settings) -> None:
     """Make the topics that the broker of the settings lacks; nothing without one. Raises Unavailable and Invalid."""
     if settings.kafka_bootstrap_servers:
-        from tocsin.events.kafka import KafkaBus
-
-        bus = KafkaBus(settings.kafka_bootstrap_servers)
+        bus = _kafka(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         try:
             await bus.prepare()
         finally:
@@ -96,6 +95,12 @@ async def _either(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
+
+
+def _kafka(bootstrap_servers: str, prefix: str) -> "KafkaBus":
+    from tocsin.events.kafka import KafkaBus
+
+    return KafkaBus(bootstrap_servers, topic_prefix=prefix)
 
 
 def _bus_name(settings: Settings) -> str:

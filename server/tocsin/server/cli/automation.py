@@ -18,6 +18,7 @@ Name = Annotated[str, Parameter(help="Which automation.")]
 @app.command
 def apply(
     target: Annotated[str, Parameter(help="A .yaml, .json or .py file, or a module's dotted name.")],
+    /,
     *,
     output: Output = "table",
 ) -> None:
@@ -40,7 +41,7 @@ def ls(*, output: Output = "table") -> None:
 
 
 @app.command
-def show(name: Name, *, limit: Limit = 10, output: Output = "table") -> None:
+def show(name: Name, /, *, limit: Limit = 10, output: Output = "table") -> None:
     """Show an automation, its last firings and what came of them. Secrets are masked."""
     with opened() as store, store.read() as session:
         one = reads.automation(session, name)

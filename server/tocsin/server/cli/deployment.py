@@ -21,6 +21,7 @@ _COLUMNS = ("name", "flow_name", "work_pool", "schedules", "paused", "updated")
 @app.command
 def apply(
     target: Annotated[str, Parameter(help="A .yaml, .json or .py file, a module's name, or `flows.py:flow`.")],
+    /,
     *,
     name: Annotated[str | None, Parameter(help="Its name, when TARGET is a flow (default: the flow's).")] = None,
     pool: Annotated[str, Parameter(help="Its work pool, when TARGET is a flow.")] = "default",
@@ -43,6 +44,7 @@ def apply(
 @app.command
 def run(
     name: Annotated[str, Parameter(help="Which deployment.")],
+    /,
     *,
     parameters: Annotated[str | None, Parameter(help="A JSON object, over the deployment's own.")] = None,
     scheduled: Annotated[datetime | None, Parameter(name="--at", help="With a zone; default: at once.")] = None,

@@ -23,6 +23,7 @@ Related = Annotated[str | None, Parameter(help="Id of a related resource, or a p
 def emit(
     name: Annotated[str, Parameter(help="Dotted name; not beginning with `tocsin.`.")],
     resource: Annotated[str, Parameter(help="Id of the resource it happened to.")],
+    /,
     *,
     label: Annotated[list[str] | None, Parameter(help="Label of the resource, `key=value`; repeat it.")] = None,
     related: Annotated[list[str] | None, Parameter(help="Related resource, `role=id`; repeat it.")] = None,

@@ -14,6 +14,7 @@ Role = Literal["server", "scheduler", "processor", "dispatcher", "worker"]
 
 def health(
     role: Annotated[Role, Parameter(help="Whose health; the server is asked over HTTP.")] = "server",
+    /,
     *,
     ready: Annotated[bool, Parameter(help="Also: can it do its work?")] = False,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",

@@ -23,7 +23,7 @@ def ls(*, output: Output = "table") -> None:
 
 
 @app.command(name="test")
-def send_test(name: Annotated[str, Parameter(help="Which notifier.")], *, output: Output = "table") -> int:
+def send_test(name: Annotated[str, Parameter(help="Which notifier.")], /, *, output: Output = "table") -> int:
     """Send a test message, really and now. Exit code 1 when it did not arrive."""
     with opened() as store:
         tried = asyncio.run(commands.test_notifier(store, name, SystemClock()))

@@ -15,6 +15,7 @@ app = App(name="work-pool", help="Create and list work pools.")
 @app.command
 def create(
     name: Annotated[str, Parameter(help="How workers and deployments will call it.")],
+    /,
     *,
     concurrency: Annotated[int | None, Parameter(help="Runs at once over all workers; default: no bound.")] = None,
     output: Output = "table",

@@ -31,7 +31,7 @@ def ls(
 
 
 @app.command
-def show(run: Run, *, output: Output = "table") -> None:
+def show(run: Run, /, *, output: Output = "table") -> None:
     """Show a flow run and its task runs."""
     with opened() as store, store.read() as session:
         detail = reads.run_detail(session, reads.run_named(session, run))
@@ -44,7 +44,7 @@ def show(run: Run, *, output: Output = "table") -> None:
 
 
 @app.command
-def logs(run: Run, *, limit: Limit = 1_000, output: Output = "table") -> None:
+def logs(run: Run, /, *, limit: Limit = 1_000, output: Output = "table") -> None:
     """Print what a flow run logged, oldest first."""
     with opened() as store, store.read() as session:
         lines = reads.log_lines(session, reads.run_named(session, run), limit=limit)
@@ -56,7 +56,7 @@ def logs(run: Run, *, limit: Limit = 1_000, output: Output = "table") -> None:
 
 
 @app.command
-def retry(run: Run, *, output: Output = "table") -> None:
+def retry(run: Run, /, *, output: Output = "table") -> None:
     """Try a failed or crashed flow run again; tasks that completed are not run again."""
     with opened() as store, store.begin() as session:
         view = commands.retry(session, reads.run_named(session, run), scheduled=None, now=datetime.now(UTC))
@@ -64,7 +64,7 @@ def retry(run: Run, *, output: Output = "table") -> None:
 
 
 @app.command
-def cancel(run: Run, *, output: Output = "table") -> None:
+def cancel(run: Run, /, *, output: Output = "table") -> None:
     """Cancel a flow run."""
     with opened() as store, store.begin() as session:
         view = commands.cancel(session, reads.run_named(session, run), now=datetime.now(UTC))

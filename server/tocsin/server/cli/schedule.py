@@ -28,6 +28,7 @@ def ls(
 @app.command
 def preview(
     slug: Annotated[str, Parameter(help="Which schedule.")],
+    /,
     *,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many ticks.")] = 10,
     output: Output = "table",
