@@ -16,6 +16,7 @@ import platform
 import random
 import statistics
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,12 +55,15 @@ class Receiver(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
+class Server(ThreadingHTTPServer):
+    """Takes a burst of connections; with http.server's backlog of 5 the kernel drops some for a second."""
+
+    request_queue_size = 128
+
+
 def receive(pipe: Connection) -> None:
     """A process: serve, and hand over what has arrived whenever asked."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    multiprocessing.get_context("spawn")
-    import threading
-
+    server = Server(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     pipe.send(server.server_port)
     while pipe.recv() == "arrived":
