@@ -27,6 +27,7 @@ from tocsin.notifiers.standins import (
     SlackStandIn,
     WebhookStandIn,
 )
+from tocsin.notifiers.standins.loopback import StandIn
 from tocsin.store.engine import Store
 
 TABLES = ("notifier", "incident", "delivery", "attempt", "receiver_state", "log")
@@ -90,6 +91,42 @@ def debug(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
         yield caplog
 
 
+def faults_that_echo(secrets: list[str]) -> list[Fault | None]:
+    """Every way to fail, the answers full of the secrets; None is success."""
+    echo = json.dumps({"message": " ".join(secrets), "errors": secrets})
+    return [
+        Fail(500, echo),
+        Fail(400, echo),
+        Fail(401, " ".join(secrets)),
+        Fail(302, headers={"Location": f"/{secrets[0]}"}),
+        RateLimited(1),
+        Error(secrets[0]),
+        Reset(),
+        Reset(accept=True),
+        None,
+    ]
+
+
+async def walk(desk: Desk, planted: list[AnyBlock], stand_ins: list[StandIn]) -> None:
+    """Every fault for every notifier, a test message to each kind, and at last nobody answers any more."""
+    secrets, everybody = secrets_of(planted), [block.name for block in planted]
+    for number, fault in enumerate(faults_that_echo(secrets)):
+        for stand_in in stand_ins:
+            stand_in.fail(*([fault] * 40 if fault is not None else []))
+        desk.fire(*everybody, key=f"k{number}", body=f"said {' '.join(secrets)}")
+        desk.over(*everybody, key=f"k{number}")
+        await desk.dispatcher.run_due()
+        desk.pass_time(60)
+        await desk.dispatcher.run_due()
+    for block in planted[:4]:
+        await send_test(desk.store, block.name, clock=desk.clock)
+    for stand_in in stand_ins:
+        stand_in.close()
+    desk.fire(*everybody, key="gone")
+    await desk.dispatcher.run_due()
+    await desk.dispatcher.close()
+
+
 async def test_no_planted_secret_is_seen_on_any_error_path(
     debug: pytest.LogCaptureFixture,
     store: Store,
@@ -102,37 +139,9 @@ async def test_no_planted_secret_is_seen_on_any_error_path(
     secrets = secrets_of(planted)
     assert len(secrets) >= 20
     slack.token, pagerduty.routing_key = secrets[0], "planted0".ljust(32, "z")
-    dispatcher = Dispatcher(store, clock, jitter=lambda: 0.5)
-    desk = Desk(store, clock, dispatcher)
+    desk = Desk(store, clock, Dispatcher(store, clock, jitter=lambda: 0.5))
     desk.put(*planted)
-    echo = json.dumps({"message": " ".join(secrets), "errors": secrets})
-    faults: list[Fault | None] = [
-        Fail(500, echo),
-        Fail(400, echo),
-        Fail(401, " ".join(secrets)),
-        Fail(302, headers={"Location": f"/{secrets[0]}"}),
-        RateLimited(1),
-        Error(secrets[0]),
-        Reset(),
-        Reset(accept=True),
-        None,
-    ]
-    for number, fault in enumerate(faults):
-        for stand_in in (slack, pagerduty, receiver):
-            if fault is not None:
-                stand_in.fail(*[fault] * 40)
-        desk.fire(*[block.name for block in planted], key=f"k{number}", body=f"said {' '.join(secrets)}")
-        desk.over(*[block.name for block in planted], key=f"k{number}")
-        await dispatcher.run_due()
-        desk.pass_time(60)
-        await dispatcher.run_due()
-    for block in planted[:4]:
-        await send_test(store, block.name, clock=clock)
-    for stand_in in (slack, pagerduty, receiver):
-        stand_in.close()
-    desk.fire(*[block.name for block in planted], key="gone")
-    await dispatcher.run_due()
-    await dispatcher.close()
+    await walk(desk, planted, [slack, pagerduty, receiver])
     shown = everything(store, debug)
     assert len(shown) > 50_000
     assert "slack" in debug.text

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, exists
+from sqlalchemy import ColumnElement, and_, bindparam, exists
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
@@ -55,8 +55,10 @@ class Tried:
 
 
 def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -> list[str]:
-    """Who has a delivery that may be tried now; `full` ones have enough under way."""
-    statement = select(Delivery.receiver).distinct().where(_due(now))
+    """Who may have a delivery that can be tried now; `full` ones have enough under way."""
+    statement = (
+        select(Delivery.receiver).distinct().where(_live(Delivery), col(Delivery.due) <= now, ~_told_to_wait(now))
+    )
     return sorted(set(session.exec(statement)) - set(full))
 
 
@@ -65,8 +67,7 @@ def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[
     claimed: list[Claimed] = []
     for receiver in due_receivers(session, now):
         notifier = session.get(NotifierRow, receiver)
-        at_once = KINDS[notifier.kind].at_once if notifier is not None and notifier.kind in KINDS else 1
-        free = min(at_once - under_way.get(receiver, 0), limit - len(claimed))
+        free = min(at_once(notifier) - under_way.get(receiver, 0), limit - len(claimed))
         if free <= 0:
             continue
         mine = _due(now) & (col(Delivery.receiver) == receiver)
@@ -74,6 +75,11 @@ def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[
         rows = session.exec(claimable(session, statement)).all()
         claimed += [_take(session, row, notifier, now + lease) for row in rows]
     return claimed
+
+
+def at_once(notifier: NotifierRow | None) -> int:
+    """How many deliveries to this receiver may be under way at the same time, in one dispatcher."""
+    return KINDS[notifier.kind].at_once if notifier is not None and notifier.kind in KINDS else 1
 
 
 def next_due(session: Session, now: datetime) -> datetime | None:
@@ -177,7 +183,8 @@ def _as_trigger(view: View) -> View:
 
 
 def _live(table: Any) -> ColumnElement[bool]:  # Any: the table or an alias of it
-    return col(table.state).in_(LIVE)
+    """Written out, not as parameters: only then the databases see that the partial index holds these rows."""
+    return col(table.state).in_(bindparam("live", list(LIVE), expanding=True, literal_execute=True))
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
@@ -189,7 +196,8 @@ def _due(now: datetime) -> ColumnElement[bool]:
         col(older.revision) < col(Delivery.revision),
         _live(older),
     )
-    told_to_wait = exists().where(
-        col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now
-    )
-    return and_(_live(Delivery), col(Delivery.due) <= now, ~in_front, ~told_to_wait)
+    return and_(_live(Delivery), col(Delivery.due) <= now, ~in_front, ~_told_to_wait(now))
+
+
+def _told_to_wait(now: datetime) -> ColumnElement[bool]:
+    return exists().where(col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now)

@@ -9,7 +9,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
 from tocsin.notifiers.channel import Notifier
 from tocsin.notifiers.channels import Channels
-from tocsin.notifiers.claims import Claimed, Tried, claim, due_receivers, next_due, record
+from tocsin.notifiers.claims import Claimed, Tried, at_once, claim, due_receivers, next_due, record
 from tocsin.notifiers.http import Door
 from tocsin.notifiers.outcomes import Delivered, Later, Outcome, Refused, Unknown
 from tocsin.notifiers.redact import redact, redacted_logger
@@ -57,6 +56,8 @@ class Dispatcher:
         self._store, self._clock, self._lease, self._jitter = store, clock or SystemClock(), lease, jitter
         self._channels = Channels(self._clock, door)
         self._tasks: dict[asyncio.Task[None], str] = {}
+        self._at_once: dict[str, int] = {}
+        self._freed = asyncio.Event()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; what is under way then is finished first, for at most 15 s."""
@@ -84,6 +85,7 @@ class Dispatcher:
         await self._channels.close()
 
     async def _round(self, watch: Watch, stopped: asyncio.Task[Any]) -> None:  # Any: what stop.wait() gives
+        self._freed.clear()  # before looking: an attempt that ends from here on is not missed
         try:
             if await self._start():
                 return
@@ -91,28 +93,34 @@ class Dispatcher:
         except DBAPIError as error:
             _LOG.warning("the database does not answer, trying again: %s", type(error).__name__)
             pause = NAP
-        waiting = asyncio.create_task(watch.wait(pause))
-        await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await waiting
+        waiting = {asyncio.create_task(watch.wait(pause)), asyncio.create_task(self._freed.wait())}
+        await asyncio.wait((*waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _start(self) -> int:
         """Begin an attempt for each delivery that may be tried now; how many."""
         under_way = Counter(self._tasks.values())
+        full = {receiver for receiver, count in under_way.items() if count >= self._at_once[receiver]}
         free = UNDER_WAY - len(self._tasks)
         now = self._clock.now()
-        if free <= 0 or not await self._store.look(lambda session: due_receivers(session, now)):
+        if free <= 0 or not await self._store.look(lambda session: due_receivers(session, now, full)):
             return 0
         claimed = await self._store.run(lambda session: claim(session, now, self._lease, under_way, free))
         for each in claimed:
+            self._at_once[each.receiver] = at_once(each.notifier)
             self._spawn(self._deliver(each), each.receiver)
         return len(claimed)
 
     def _spawn(self, work: Coroutine[Any, Any, None], receiver: str) -> None:  # Any: what coroutines are made of
         task = asyncio.create_task(work)
         self._tasks[task] = receiver
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        self._freed.set()
 
     async def _pause(self) -> timedelta:
         """How long there is nothing to do unless somebody says otherwise."""
