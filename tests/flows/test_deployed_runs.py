@@ -1,6 +1,9 @@
 """Deployments, and what is asked of their runs: once for each key, within a budget."""
 
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,6 +170,51 @@ def test_a_run_is_asked_for_once_for_each_key(store: Store) -> None:
     event = codec.decode(entry.body)
     assert (event.follows, event.depth) == (cause, 2)
     assert list(event.related_as("creator")) == [{"tocsin.resource.role": "creator"} | creator]
+
+
+def at_once(store: Store, work: Callable[[Session], Any], threads: int = 4) -> list[Any]:
+    """What `work` gives in as many transactions at the same time."""
+    start = threading.Barrier(threads)
+
+    def one(_: int) -> Any:
+        start.wait(30)
+        with store.begin() as session:
+            return work(session)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, range(threads)))
+
+
+def test_of_many_that_ask_under_one_key_at_once_all_get_the_same_run(store: Store) -> None:
+    with store.begin() as session:
+        deploy(session)
+    runs = at_once(store, lambda session: create_run(session, "greet", key="k", now=NOW).id)
+    assert len(set(runs)) == 1
+    with store.read() as session:
+        assert len(list_runs(session)) == names(session).count("tocsin.flow-run.Scheduled") == 1
+
+
+def test_of_many_reports_at_once_one_counts(store: Store) -> None:
+    with store.begin() as session:
+        deploy(session)
+        run = create_run(session, "greet", now=NOW).id
+        take(session)
+        propose(session, run, running(), Context(attempt=1), NOW)
+    verdicts = at_once(store, lambda s: propose(s, run, completed(), Context(attempt=1), NOW)[0])
+    assert sum(isinstance(verdict, Accept) for verdict in verdicts) == 1
+    with store.read() as session:
+        assert get_run(session, run).version == 4
+        assert names(session).count("tocsin.flow-run.Completed") == 1
+
+
+def test_of_many_that_ask_for_one_retry_at_once_one_is_heard(store: Store) -> None:
+    with store.begin() as session:
+        deploy(session)
+        run = bring(session, create_run(session, "greet", now=NOW), StateType.FAILED).id
+    at_once(store, lambda s: retry_run(s, run, scheduled=NOW, key="e", now=NOW))
+    with store.read() as session:
+        assert get_run(session, run).reruns == 1
+        assert names(session).count("tocsin.flow-run.AwaitingRetry") == 1
 
 
 def test_templates_in_parameters_are_filled_in_from_the_tick(store: Store) -> None:

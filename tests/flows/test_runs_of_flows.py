@@ -13,7 +13,9 @@ from tests.flows.conftest import Book
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import state_event_id
 from tocsin.flows import UpstreamFailed, flow, get_run_logger, task, unmapped
+from tocsin.flows.errors import Terminated
 from tocsin.flows.futures import Future
+from tocsin.flows.runs import cancel_run
 
 
 @task
@@ -120,6 +122,23 @@ def test_an_interrupted_flow_has_crashed(quick: Book, interruption: type[BaseExc
     (run,) = quick.flow_runs()
     assert (run.state_name, run.state_message) == ("Crashed", f"interrupted by {interruption.__name__}")
     assert quick.task_states() == {"stops-0": "Crashed"}
+
+
+def test_a_script_that_is_asked_to_stop_does_so_before_its_next_task(book: Book) -> None:
+    @flow
+    def long() -> None:
+        double(1)
+        (run,) = book.flow_runs()
+        with book.store.begin() as session:
+            cancel_run(session, run.id, reason="by hand", now=book.ledger.clock.now())
+        book.beat()
+        double(2)
+
+    with pytest.raises(Terminated):
+        long()
+    (run,) = book.flow_runs()
+    assert (run.state_name, run.state_message) == ("Cancelled", "by hand")
+    assert book.task_states() == {"double-0": "Completed"}
 
 
 def test_parameters_are_coerced_and_a_bad_one_fails_the_run_by_name(quick: Book) -> None:

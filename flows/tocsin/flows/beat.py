@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from tocsin.events.clock import Clock
 from tocsin.events.ids import uuid7
@@ -31,9 +31,12 @@ def here() -> str:
 class Heart:
     """Holds a lease from `start` to `stop` with one daemon thread."""
 
-    def __init__(self, store: Store, clock: Clock, kind: str = "process") -> None:
+    def __init__(
+        self, store: Store, clock: Clock, kind: str = "process", also: Callable[[Session, str], None] | None = None
+    ) -> None:
+        """`also` is called with each renewal, in its transaction, with the lease's name."""
         self.name = f"{kind}:{uuid7()}"
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._also = store, clock, also
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -47,6 +50,8 @@ class Heart:
         """Renew the lease, or take it again when this process was asleep beyond its end."""
         with self._store.begin() as session:
             leases.acquire(session, self.name, here(), self._clock.now(), TTL)
+            if self._also:
+                self._also(session, self.name)
 
     def stop(self) -> None:
         """Give the lease up: what still runs under it has crashed."""

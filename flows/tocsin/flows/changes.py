@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel
 from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.flows import tables
 from tocsin.flows.announce import flow_run_event, task_run_event
-from tocsin.flows.decide import Accept, Context, Reject, Standing, Verdict, decide
+from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
 from tocsin.flows.states import Fault, State, StateType
 from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
@@ -74,11 +74,12 @@ def propose(
     raise Conflict(f"flow run {run_id} changes faster than this change could be stored; try again")
 
 
-def require(verdict: Verdict, what: str) -> Accept:
-    """The acceptance. Raises Conflict with the reason when there is none."""
-    if isinstance(verdict, Accept):
-        return verdict
-    raise Conflict(f"{what}: {verdict.why}")
+def being_cancelled(session: Session, lease: str) -> list[UUID]:
+    """Runs under this lease that somebody wants to stop."""
+    statement = select(FLOW_RUN.c.id).where(
+        FLOW_RUN.c.lease == lease, FLOW_RUN.c.state_type == StateType.CANCELLING.value
+    )
+    return list(session.connection().execute(statement).scalars().all())
 
 
 def standing(run: Mapping[str, Any]) -> Standing:
@@ -159,8 +160,3 @@ def _swap(session: Session, run: Columns, change: Columns, table: Any = FLOW_RUN
 def _tell(session: Session, before: Columns, after: Columns, state: State, now: datetime) -> None:
     log.append(session, [flow_run_event(after, state_of(before), state, now)])
     touch(session, RUNS)
-
-
-def rejected(verdict: Verdict) -> str | None:
-    """The reason when the step was refused for good."""
-    return verdict.why if isinstance(verdict, Reject) else None

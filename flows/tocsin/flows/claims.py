@@ -44,14 +44,6 @@ def claim(session: Session, pool: str, limit: int, *, lease: str, worker: str, n
     return taken
 
 
-def being_cancelled(session: Session, lease: str) -> list[UUID]:
-    """Runs under this lease that somebody wants to stop."""
-    statement = select(FLOW_RUN.c.id).where(
-        FLOW_RUN.c.lease == lease, FLOW_RUN.c.state_type == StateType.CANCELLING.value
-    )
-    return list(session.connection().execute(statement).scalars().all())
-
-
 def ended(session: Session, run_id: UUID, attempt: int, exit_code: int, now: datetime) -> None:
     """The process of this attempt is gone: a run that it left unfinished has crashed.
 

@@ -26,7 +26,7 @@ from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.model import Event
 from tocsin.flows import tables
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns
+from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_cancelled
 from tocsin.flows.errors import Superseded
 from tocsin.store import log
 from tocsin.store.engine import Store
@@ -72,6 +72,8 @@ class Ledger:
         self._queue = threading.Lock()
         self._pen = threading.RLock()
         self._heart: Heart | None = None
+        self.cancelling: frozenset[UUID] = frozenset()
+        """Runs of this process that somebody wants to stop; looked up with every renewal of the lease."""
         self._due = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,7 +84,7 @@ class Ledger:
         if self._heart is None:
             with self._pen:
                 if self._heart is None:
-                    heart = Heart(self.store, self.clock)
+                    heart = Heart(self.store, self.clock, also=self._look_for_cancelling)
                     heart.start()
                     self._heart = heart
         return self._heart.name
@@ -143,6 +145,9 @@ class Ledger:
         if self._heart:
             self._heart.stop()
         self.store.close()
+
+    def _look_for_cancelling(self, session: Session, lease: str) -> None:
+        self.cancelling = frozenset(being_cancelled(session, lease))
 
     def _arm(self) -> None:
         if self._due.is_set():

@@ -33,6 +33,8 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 def run_task(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
     """The engine of one task run; its result is the task's."""
+    if trace.flow is not None and trace.flow.id in trace.ledger.cancelling:
+        raise Terminated("cancelled")
     if futures := found((*args, *kwargs.values())):
         yield Await([future.outcome for future in futures])
         args, kwargs = _inputs(task, trace, args, kwargs)
