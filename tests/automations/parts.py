@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlmodel import col, select
 
 from tocsin.automations.actions import CallWebhook, DoNothing
+from tocsin.automations.host import Host
 from tocsin.automations.model import Automation
 from tocsin.automations.store import apply
 from tocsin.automations.tables import StoredFiring, StoredInvocation, TriggerState
@@ -20,6 +21,7 @@ from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 from tocsin.notifiers.http import Answer, Result
 from tocsin.store.engine import Store
 from tocsin.store.log import append
+from tocsin.store.logbus import LogBus
 from tocsin.store.tables import LogEntry, Position
 from tocsin.triggers.event import EventTrigger
 
@@ -140,3 +142,22 @@ class Outbox:
 def a_clock() -> ManualClock:
     """A clock that stands at the start."""
     return ManualClock(START)
+
+
+async def decided(store: Store, clock: ManualClock, *events: Event) -> None:
+    """Write the events to the log and let a host handle all that is there."""
+    log(store, *events)
+    bus = LogBus(store, clock)
+    async with bus.subscribe("automations") as subscription:
+        while await Host(store, bus, clock=clock).turn(subscription, timedelta(0)):
+            pass
+
+
+def outcomes(store: Store) -> list[str]:
+    """`executed` or `failed` for each outcome that was told, in order."""
+    return [event.event.rsplit(".")[-1] for event in told(store, "tocsin.automation.action.")]
+
+
+def on(name: str, *actions: object) -> Automation:
+    """An automation that does this for each event `x`."""
+    return Automation.model_validate({"name": name, "trigger": {"expect": ["x"]}, "actions": list(actions)})

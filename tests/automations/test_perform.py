@@ -2,53 +2,44 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from uuid import UUID
 
 import pytest
-from sqlmodel import Session, select
+from sqlmodel import select
 from standardwebhooks import Webhook as Verifier
 
-from tests.automations.parts import START, Outbox, a_run, calling, define, happened, invocations, log, rule, told
+from tests.automations.parts import (
+    START,
+    Outbox,
+    a_run,
+    calling,
+    decided,
+    define,
+    happened,
+    invocations,
+    on,
+    outcomes,
+    rule,
+    told,
+)
 from tocsin.automations import CallWebhook, DoNothing
 from tocsin.automations.attempts import Again, Executed, Failed, database_wait, of_answer, webhook_wait
-from tocsin.automations.calls import Call
-from tocsin.automations.host import Host
 from tocsin.automations.model import Automation
 from tocsin.automations.perform import LEASE, Ended, Performer
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import ManualClock
-from tocsin.events.model import RESOURCE_ID, Event
+from tocsin.events.model import RESOURCE_ID
 from tocsin.flows.deployments import Deployment
 from tocsin.flows.tables import FlowRun
 from tocsin.notifiers import PagerDuty, Webhook, put_notifier
 from tocsin.notifiers.http import Answer, Forbidden, Result, Unanswered, Unsent
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.store.engine import Store
-from tocsin.store.logbus import LogBus
 from tocsin.triggers import EventTrigger
 
 NOW = datetime.now(UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-async def decided(store: Store, clock: ManualClock, *events: Event) -> None:
-    """The host has handled these events."""
-    log(store, *events)
-    bus = LogBus(store, clock)
-    async with bus.subscribe("automations") as subscription:
-        while await Host(store, bus, clock=clock).turn(subscription, timedelta(0)):
-            pass
-
-
-def outcomes(store: Store) -> list[str]:
-    return [event.event.rsplit(".")[-1] for event in told(store, "tocsin.automation.action.")]
-
-
-def on(name: str, *actions: object) -> Automation:
-    return Automation.model_validate({"name": name, "trigger": {"expect": ["x"]}, "actions": list(actions)})
 
 
 # --- webhooks ---
@@ -299,78 +290,6 @@ async def test_an_action_that_breaks_is_tried_again_and_stops_no_other(store: St
     assert (done.state, given_up.state, given_up.tries) == ("done", "failed", 10)
     assert "KeyError" in str(given_up.reason)
     assert outcomes(store) == ["executed", "failed"]
-
-
-# --- crashes ---
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-class FragilePerformer(Performer):
-    """May die before and after each of its transactions."""
-
-    def __init__(self, store: Store, clock: ManualClock, outbox: Outbox, at: int, places: "count[int]") -> None:
-        super().__init__(store, clock, outbox)
-        self._at, self._places = at, places
-
-    def claim(self, session: Session) -> tuple[int, list[Call]]:
-        self._here()
-        claimed = super().claim(session)
-        self._here()
-        return claimed
-
-    def record(self, session: Session, ended: Sequence[Ended]) -> None:
-        self._here()
-        super().record(session, ended)
-        self._here()
-
-    async def _make(self, call: Call) -> None:
-        try:
-            self._here()
-            await super()._make(call)
-        except Crash:
-            self.dead = True
-
-    def _here(self) -> None:
-        if next(self._places) == self._at:
-            raise Crash
-
-    dead = False
-
-
-async def test_a_crash_at_any_point_does_each_thing_once(store: Store, clock: ManualClock) -> None:
-    Deployment(name="refresh", entrypoint="a:b", flow_name="refresh").apply(store, now=START)
-    define(store, calling("call", "x"), on("run", {"type": "run-deployment", "deployment": "refresh"}))
-    for place in range(40):
-        clock.advance(timedelta(hours=1))
-        before = len(invocations(store))
-        await decided(store, clock, happened("x", payload={"n": place}))
-        outbox, places = Outbox(), count()
-        dead = await killed(FragilePerformer(store, clock, outbox, place, places))
-        clock.advance(LEASE)
-        await Performer(store, clock, outbox).settle()
-        rows = invocations(store)
-        assert len(rows) == before + 2
-        assert {row.state for row in rows} == {"done"}
-        assert len(set(outbox.ids)) == 1
-        assert len(outbox.ids) <= 2
-        assert len(outcomes(store)) == len(rows)
-        with store.read() as session:
-            assert len(session.exec(select(FlowRun)).all()) == place + 1
-        if not dead:
-            break
-    assert 3 < place < 40
-
-
-async def killed(performer: FragilePerformer) -> bool:
-    """Let it work until it dies or all is done; whether it died. What it had under way dies with it."""
-    try:
-        await performer.settle()
-    except Crash:
-        return True
-    return performer.dead
 
 
 async def test_one_who_was_overtaken_does_not_undo_what_was_done(store: Store, clock: ManualClock) -> None:
