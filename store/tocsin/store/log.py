@@ -1,8 +1,8 @@
 """The event log: what became true, in order. It is the outbox of every change and the bus of the embedded default."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -26,6 +26,8 @@ HEARD: Final = "heard"
 _INSERT: Final = "INSERT INTO log (id, topic, key, event, occurred, recorded, body) VALUES ({}) ON CONFLICT DO NOTHING"
 _INSERT_SQLITE: Final = _INSERT.format("?, ?, ?, ?, ?, ?, ?")
 _INSERT_POSTGRESQL: Final = _INSERT.format("%s, %s, %s, %s, %s, %s, %s")
+
+Entry = TypeVar("Entry", LogEntry, Record)
 
 
 class Row(NamedTuple):
@@ -72,17 +74,24 @@ class Follower:
 
     def read(self, session: Session, after: int, limit: int) -> list[LogEntry]:
         """The next entries behind number `after`, at most `limit`, as far as nothing can come before them."""
-        entries = _entries(session, after, limit)
+        return self._certain(session, after, lambda: _entries(session, after, limit), number)
+
+    def records(self, session: Session, after: int, limit: int) -> list[Record]:
+        """The same as records of the bus, at a ninth of the cost."""
+        return self._certain(session, after, lambda: _records(session, after, limit), _offset)
+
+    def _certain(
+        self, session: Session, after: int, look: Callable[[], list[Entry]], number: Callable[[Entry], int]
+    ) -> list[Entry]:
+        entries = look()
         if session.get_bind().dialect.name != "postgresql":
             return entries
-        sure = self._sure(entries, after)
-        if len(sure) == len(entries):
+        sure = self._sure(entries, after, number)
+        if len(sure) == len(entries) or not self._passed(session, number(entries[-1])):
             return sure
-        if not self._passed(session, entries[-1]):
-            return sure
-        return self._sure(_entries(session, after, limit), after)
+        return self._sure(look(), after, number)
 
-    def _sure(self, entries: list[LogEntry], after: int) -> list[LogEntry]:
+    def _sure(self, entries: list[Entry], after: int, number: Callable[[Entry], int]) -> list[Entry]:
         expected = after + 1
         for index, entry in enumerate(entries):
             seq = number(entry)
@@ -91,11 +100,11 @@ class Follower:
             expected = seq + 1
         return entries
 
-    def _passed(self, session: Session, last: LogEntry) -> bool:
+    def _passed(self, session: Session, last: int) -> bool:
         """Whether all transactions have ended that could fill a gap below the last number when it was first seen."""
         if self._gap is None:
             newest = session.connection().scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
-            self._gap = number(last), int(newest or 0)
+            self._gap = last, int(newest or 0)
         bound, newest = self._gap
         oldest = session.connection().scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
         if int(oldest or 0) < newest:
@@ -117,14 +126,19 @@ def number(entry: LogEntry) -> int:
     return entry.seq
 
 
-def record(entry: LogEntry) -> Record:
-    """The entry as a record of the bus."""
-    return Record(entry.topic, entry.key, entry.body, STREAM, 0, number(entry))
-
-
 def _entries(session: Session, after: int, limit: int) -> list[LogEntry]:
     statement = select(LogEntry).where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
     return list(session.exec(statement))
+
+
+def _records(session: Session, after: int, limit: int) -> list[Record]:
+    columns = select(LogEntry.topic, LogEntry.key, LogEntry.body, col(LogEntry.seq))
+    statement = columns.where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
+    return [Record(topic, key, body, STREAM, 0, cast(int, seq)) for topic, key, body, seq in session.exec(statement)]
+
+
+def _offset(record: Record) -> int:
+    return record.offset
 
 
 def _insert(session: Session, rows: list[Row]) -> int:

@@ -15,7 +15,7 @@ from tocsin.events.errors import Conflict
 from tocsin.events.topics import EVENTS
 from tocsin.store import leases, positions
 from tocsin.store.engine import Store
-from tocsin.store.log import CHANNEL, STREAM, Follower, number, publish, record
+from tocsin.store.log import CHANNEL, STREAM, Follower, publish
 from tocsin.store.tables import LogEntry
 
 SEAT: Final = timedelta(seconds=6)
@@ -108,9 +108,9 @@ class LogSubscription:
 
     def _read(self, session: Session, limit: int) -> list[Record]:
         """The next records of the topics; entries of other topics are passed over for good."""
-        while entries := self._follower.read(session, self._after, limit):
-            self._after = number(entries[-1])
-            if records := [record(entry) for entry in entries if entry.topic in self._topics]:
+        while found := self._follower.records(session, self._after, limit):
+            self._after = found[-1].offset
+            if records := [record for record in found if record.topic in self._topics]:
                 return records
         return []
 

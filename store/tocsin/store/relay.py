@@ -25,7 +25,7 @@ from tocsin.events.errors import BadEvent, Conflict, Invalid, Unavailable
 from tocsin.events.topics import TOPICS
 from tocsin.store import leases, positions
 from tocsin.store.engine import Store
-from tocsin.store.log import CHANNEL, STREAM, Follower, record
+from tocsin.store.log import CHANNEL, STREAM, Follower
 from tocsin.store.tables import LogEntry
 
 GROUP: Final = "relay"
@@ -114,13 +114,10 @@ class Relay:
     async def _read(self) -> list[Record]:
         """The next records of the log; `_after` moves on with them."""
         after = self._after or 0
-        records = await self._store.look(lambda session: self._records(session, after))
+        records = await self._store.look(lambda session: self._follower.records(session, after, self._batch))
         if records:
             self._after = records[-1].offset
         return records
-
-    def _records(self, session: Session, after: int) -> list[Record]:
-        return [record(entry) for entry in self._follower.read(session, after, self._batch)]
 
     async def _publish(self, records: Sequence[Record]) -> None:
         wanted = [record for record in records if record.topic in RELAYED]
