@@ -82,6 +82,20 @@ def long_run() -> str:
     return step("b")
 
 
+@task
+def slow_step(number: int) -> int:
+    """Leave a mark with the process, and take a moment."""
+    mark(f"step{number}:{os.getpid()}")
+    time.sleep(0.05)
+    return number
+
+
+@flow
+def many_steps() -> int:
+    """Six steps, each behind the one before."""
+    return sum(slow_step(number) for number in range(1, 7))
+
+
 @flow
 def exits() -> None:
     """Leaves without a word."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,14 @@ class Yard:
     def tasks(self) -> dict[str, str]:
         with self.store.read() as session:
             return {task.name: task.state_name for task in session.exec(select(TaskRun)).all()}
+
+    def untold(self) -> list[str]:
+        """Runs that have another number of events than of states, which there never are."""
+        with self.store.read() as session:
+            told = Counter(entry.partition("-run.")[2] for entry in session.exec(select(LogEntry.key)).all())
+            flows, tasks = session.exec(select(FlowRun)).all(), session.exec(select(TaskRun)).all()
+            runs: list[FlowRun | TaskRun] = [*flows, *tasks]
+        return [run.name for run in runs if told[str(run.id)] != run.version]
 
     def lines(self) -> list[str]:
         with self.store.read() as session:
@@ -178,7 +187,36 @@ async def test_a_killed_process_is_seen_and_its_retry_resumes(yard: Yard, servin
         done = await yard.until(run, "Completed", "Failed")
     assert (done.state_name, done.attempt, done.reruns) == ("Completed", 2, 1)
     assert yard.marks() == ["a", "b", "gate", "gate", "c"]
+    assert yard.untold() == []
     assert yard.tasks()["kills_itself-0"] == "Completed"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kills", [(1, 3), (2,), (4,)], ids=str)
+async def test_wherever_a_run_is_killed_what_was_done_is_not_done_again(
+    small_yard: Yard, serving: Serving, kills: tuple[int, ...]
+) -> None:
+    yard, run = small_yard, small_yard.ask("many_steps")
+    async with serving(yard):
+        for count in kills:
+            child = int(await yard.met(lambda count=count: pid_at(yard.marks(), count)))  # type: ignore[misc]
+            os.kill(child, signal.SIGKILL)
+            await yard.until(run, "Crashed")
+            with yard.store.begin() as session:
+                retry_run(session, run, scheduled=now(), key=f"after {count}", now=now())
+        done = await yard.until(run, "Completed", "Failed")
+    assert (done.state_name, done.attempt) == ("Completed", len(kills) + 1)
+    steps = Counter(mark.partition(":")[0] for mark in yard.marks())
+    again = {f"step{count}" for count in kills}
+    assert {name for name, times in steps.items() if times > 1} <= again, "only the step under way may be done again"
+    assert set(steps) == {f"step{number}" for number in range(1, 7)}
+    assert yard.untold() == []
+
+
+def pid_at(marks: list[str], count: int) -> str | None:
+    """The process that is at step `count`."""
+    found = [mark.partition(":")[2] for mark in marks if mark.startswith(f"step{count}:")]
+    return found[-1] if found else None
 
 
 @pytest.mark.faults
@@ -197,6 +235,7 @@ async def test_a_dead_worker_takes_its_runs_with_it(yard: Yard, store_url: str, 
         done = await yard.until(run, "Completed", "Failed")
     assert done.state_name == "Completed"
     assert yard.marks() == ["a", "holding", "holding", "b"]
+    assert yard.untold() == []
 
 
 @pytest.mark.faults

@@ -25,7 +25,8 @@ def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, n
 
 def task_run_event(run: Mapping[str, Any], flow: Mapping[str, Any] | None, before: State | None, after: State) -> Event:
     """The event of a task run's change; `flow` holds the columns of its flow run, if it has one."""
-    related = [*_task_relations(flow), *_tags(run["tags"])]
+    task = run["name"].rpartition("-")[0]
+    related = [_labels(f"tocsin.task.{task}", "task", task), *_task_relations(flow), *_tags(run["tags"])]
     payload = _payload(run, before, after) | {"task_key": run["task_key"]}
     depth = flow["depth"] if flow else 0
     return _event(TASK_RUN, {**run, "depth": depth}, after, run["state_at"], related, payload, None)

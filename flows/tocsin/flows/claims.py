@@ -19,6 +19,9 @@ _HELD: Final = sorted(kind.value for kind in HELD)
 
 def due(session: Session, pool: str, now: datetime) -> tuple[bool, datetime | None]:
     """Whether a run waits in the pool, and if not, when the next one is due."""
+    row = session.get(WorkPool, pool)
+    if row is None or row.paused:
+        return False, None
     statement = select(func.min(FLOW_RUN.c.scheduled)).where(*_waiting(pool))
     at: datetime | None = session.connection().execute(statement).scalar()
     return at is not None and at <= now, at

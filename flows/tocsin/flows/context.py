@@ -20,13 +20,15 @@ class FlowContext:
     """A flow run at work in this process, over all its attempts.
 
     `done`: references of results by resume key; `waiting`: task runs that wait for a retry, by the same; `inner`: the
-    `done` of subflow runs. `deployed`: others could run it too, so results are kept and changes are fenced.
+    `done` of subflow runs; `key`: under which the parent, if it resumes, finds this one. `deployed`: others could run
+    it too, so results are kept and changes are fenced.
     """
 
     def __init__(self, ledger: Ledger, run: dict[str, Any], *, deployed: bool, resumes: bool, log_prints: bool) -> None:
         self.ledger, self.run = ledger, run
         self.deployed = deployed
         self.resumes = resumes
+        self.key: str | None = None
         self.log_prints = log_prints
         self.done: dict[str, Any] = {}
         self.waiting: dict[str, dict[str, Any]] = {}

@@ -61,7 +61,10 @@ def run_flow(flow: "Flow[..., Any]", named: Mapping[str, Any], claimed: Columns 
         return entered.value
     with heard(flow.log_prints):
         arguments = yield from _validated(flow, entered, named)
-        return (yield from _tries(flow, entered, arguments))
+        value = yield from _tries(flow, entered, arguments)
+    if parent is not None and entered.key is not None:
+        parent.done[entered.key] = {"kind": "memory", "value": value}
+    return value
 
 
 def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str, Any]) -> Steps:
@@ -260,6 +263,7 @@ def _context(
     resumes = deployed or flow.retries > 0 or (parent is not None and parent.resumes)
     context = FlowContext(ledger, run, deployed=deployed, resumes=resumes, log_prints=flow.log_prints)
     if parent is not None and key is not None:
+        context.key = key
         context.done = parent.inner.setdefault(key, {})
     return context
 

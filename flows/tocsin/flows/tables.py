@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import Index, Text
 from sqlmodel import Field, SQLModel
 
+# The store's tables first: they set how constraints and indexes are named.
+import tocsin.store.tables  # noqa: F401
 from tocsin.store.types import Json, Sequence, UtcDateTime
 
 # Any in the Json columns: parameters, labels and results are whatever JSON their owner chose.
