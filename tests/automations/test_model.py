@@ -93,6 +93,7 @@ REFUSED = [
     pytest.param(
         {"actions": [{"type": "call-webhook", "url": "file:///etc/passwd"}]}, "http or https", id="no http address"
     ),
+    pytest.param({"actions": [{"type": "call-webhook", "url": "http://u:p@a"}]}, "into headers", id="a password"),
     pytest.param(
         {"actions": [{"type": "call-webhook", "url": "http://a", "headers": {"a": "b\r\nc: d"}}]},
         "no header",

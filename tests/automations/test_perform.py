@@ -276,18 +276,24 @@ async def test_what_a_person_must_mend_fails_at_once_and_is_told(
     assert sorted(outcomes(store)) == ["executed", "failed"]
 
 
-async def test_an_action_that_breaks_is_tried_again_and_stops_no_other(store: Store, clock: ManualClock) -> None:
-    define(store, rule("rule", {"type": "do-nothing"}, {"type": "retry-flow-run"}))
+BREAKING = [{"type": "retry-flow-run"}, {"type": "call-webhook", "url": "http://a"}]
+
+
+@pytest.mark.parametrize("action", BREAKING, ids=lambda action: action["type"])
+async def test_an_action_that_breaks_is_tried_again_and_stops_no_other(
+    store: Store, clock: ManualClock, action: dict[str, str]
+) -> None:
+    define(store, rule("rule", {"type": "do-nothing"}, action))
     await decided(store, clock, a_run("Failed"))
     with store.begin() as session:  # as if an older version had left it
-        broken = session.exec(select(StoredInvocation).where(StoredInvocation.action == "retry-flow-run")).one()
+        broken = session.exec(select(StoredInvocation).where(StoredInvocation.action == action["type"])).one()
         broken.arguments = {}
         session.add(broken)
     for _ in range(12):
         await Performer(store, clock).settle()
-        clock.advance(timedelta(hours=1))
-    done, given_up = sorted(invocations(store), key=lambda row: row.action)
-    assert (done.state, given_up.state, given_up.tries) == ("done", "failed", 10)
+        clock.advance(timedelta(hours=12))
+    done, given_up = sorted(invocations(store), key=lambda row: row.position)
+    assert (done.state, given_up.state, given_up.tries) == ("done", "failed", 10 if len(action) == 1 else 9)
     assert "KeyError" in str(given_up.reason)
     assert outcomes(store) == ["executed", "failed"]
 

@@ -105,3 +105,13 @@ def test_hosts_load_the_built_in_ones_too(store: Store) -> None:
     applied(store, calling("a", "x"))
     with store.read() as session:
         assert [one.name for one in load(session)] == ["tocsin.schedules", "a"]
+
+
+def test_one_that_this_version_cannot_read_stops_no_other(store: Store) -> None:
+    applied(store, quiet("a", "x"), quiet("b", "x"))
+    with store.begin() as session:
+        row = session.exec(select(StoredAutomation).where(StoredAutomation.name == "a")).one()
+        row.definition = {"name": "a"}
+        session.add(row)
+    with store.read() as session:
+        assert [one.name for one in load(session)] == ["tocsin.schedules", "b"]

@@ -146,8 +146,13 @@ class CallWebhook(_Action):
     @field_validator("url")
     @classmethod
     def _is_url(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("give an http or https URL with a host")
+        if "@" in parts.netloc:
+            raise ValueError("a URL is shown; put the password into headers, which are kept secret")
         return url
 
     @field_validator("allow_private")

@@ -34,12 +34,11 @@ def template_context(automation: Automation, firing: Firing) -> dict[str, Any]:
 
 def flow_run(event: Event) -> dict[str, Any]:
     """The flow run that `event` is about or related to, as far as the event tells; {} without one."""
-    identity = flow_run_id(event)
-    if identity is None:
+    labels = _flow_run_labels(event)
+    if labels is None:
         return {}
-    labels = event.resource if event.resource_id.startswith(_FLOW_RUN) else next(event.related_as("flow-run"))
     return {
-        "id": identity,
+        "id": labels[RESOURCE_ID].removeprefix(_FLOW_RUN),
         "name": labels.get(RESOURCE_NAME, ""),
         "state_name": labels.get("tocsin.state-name", ""),
         "state_type": labels.get("tocsin.state-type", ""),
@@ -56,10 +55,8 @@ def flow_run(event: Event) -> dict[str, Any]:
 
 def flow_run_id(event: Event) -> str | None:
     """The id of the flow run that `event` is about, else of the one it is related to."""
-    for labels in (event.resource, *event.related_as("flow-run")):
-        if labels[RESOURCE_ID].startswith(_FLOW_RUN):
-            return labels[RESOURCE_ID].removeprefix(_FLOW_RUN)
-    return None
+    labels = _flow_run_labels(event)
+    return labels[RESOURCE_ID].removeprefix(_FLOW_RUN) if labels is not None else None
 
 
 def deployment_name(event: Event) -> str | None:
@@ -79,6 +76,11 @@ def attempt(event: Event) -> int:
 def shown_name(event: Event) -> str:
     """What people call the event's resource."""
     return event.resource.get(RESOURCE_NAME) or event.resource_id
+
+
+def _flow_run_labels(event: Event) -> dict[str, str] | None:
+    candidates = (event.resource, *event.related_as("flow-run"))
+    return next((labels for labels in candidates if labels[RESOURCE_ID].startswith(_FLOW_RUN)), None)
 
 
 def _event(event: Event) -> dict[str, Any]:

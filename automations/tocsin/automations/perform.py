@@ -118,15 +118,12 @@ class Performer:
                 continue
             taken += 1
             row.tries += 1
-            if row.action == WEBHOOK:
-                call = calls.prepare(session, invocation_of(row), row.tries)
-                if isinstance(call, calls.Call):
-                    row.lease_until = now + self._lease
-                    prepared.append(call)
-                else:
-                    events += self._settle(row, call, now)
+            attempt = self._attempt(session, row, now)
+            if isinstance(attempt, calls.Call):
+                row.lease_until = now + self._lease
+                prepared.append(attempt)
             else:
-                events += self._settle(row, self._attempt(session, row, now), now)
+                events += self._settle(row, attempt, now)
             session.add(row)
         if events:
             session.flush()
@@ -152,10 +149,12 @@ class Performer:
             append(session, events)
         touch(session, CHANNEL)
 
-    def _attempt(self, session: Session, row: StoredInvocation, now: datetime) -> Attempt:
-        """Do it inside a savepoint: what goes wrong is undone, and hurts no other row."""
+    def _attempt(self, session: Session, row: StoredInvocation, now: datetime) -> Attempt | calls.Call:
+        """Do it, or prepare the call, inside a savepoint: what goes wrong is undone, and hurts no other row."""
         try:
             with session.begin_nested():
+                if row.action == WEBHOOK:
+                    return calls.prepare(session, invocation_of(row), row.tries)
                 return carry_out(session, invocation_of(row), now)
         except OperationalError:
             raise

@@ -1,12 +1,14 @@
 """The automations on record: apply, get, list, switch, remove. Each change is an event, and hosts see it at once."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
+from pydantic import ValidationError
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
@@ -21,6 +23,8 @@ from tocsin.store.engine import insert_new, touch
 from tocsin.store.log import append
 
 CHANNEL: Final = "automations"
+
+_LOG = logging.getLogger("tocsin.automations.store")
 
 Change = Literal["created", "updated", "unchanged"]
 
@@ -65,9 +69,9 @@ def get(session: Session, name: str) -> Listed:
 
 
 def list_automations(session: Session) -> list[Listed]:
-    """All automations on record, by name."""
+    """All automations on record, by name. One that this version cannot read is left out, and the log says so."""
     rows = session.exec(select(StoredAutomation).order_by(col(StoredAutomation.name)))
-    return [_listed(row) for row in rows]
+    return list(_readable(rows))
 
 
 def enable(session: Session, name: str, enabled: bool, now: datetime) -> Change:
@@ -156,6 +160,14 @@ def _row(session: Session, name: str) -> StoredAutomation:
         known = session.exec(select(StoredAutomation.name).order_by(col(StoredAutomation.name))).all()
         raise NotFound(f'unknown automation "{name}"; known: {", ".join(known) or "none"}')
     return row
+
+
+def _readable(rows: Iterable[StoredAutomation]) -> Iterator[Listed]:
+    for row in rows:
+        try:
+            yield _listed(row)
+        except ValidationError as error:
+            _LOG.error("automation %r is left out, apply it again: %s", row.name, error.errors(include_input=False))
 
 
 def _listed(row: StoredAutomation) -> Listed:
