@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -137,6 +138,28 @@ async def test_only_json_is_read(sqlite_api: Api, kind: str) -> None:
     answer = await sqlite_api.post("/api/events", data=json.dumps(GOOD).encode(), headers={"content-type": kind})
     assert answer.status == 415
     assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000, b"\x16\x03\x01 no HTTP\r\n\r\n"])
+async def test_what_is_no_request_harms_nobody(sqlite_api: Api, junk: bytes) -> None:
+    port = int(sqlite_api.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(junk)
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    assert (await sqlite_api.post("/api/events", json=GOOD)).status == 201
+
+
+async def test_a_client_that_goes_away_in_the_middle_harms_nobody(sqlite_api: Api) -> None:
+    port = int(sqlite_api.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /api/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
+    writer.write(b'content-length: 100\r\n\r\n{"event"')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await sqlite_api.post("/api/events", json=GOOD)).status == 201
+    assert await names(sqlite_api) == ["orders.loaded"]
 
 
 async def post_some(api: Api) -> None:

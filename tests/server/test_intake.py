@@ -64,6 +64,18 @@ async def test_a_full_intake_refuses_and_says_when_to_come_back(store: Store) ->
     assert stored(store) == 11
 
 
+async def test_a_few_large_posts_fill_it_too(store: Store) -> None:
+    intake = Intake(store, max_bytes=1_000_000)
+    first = asyncio.create_task(intake.put(some(1), 900_000))
+    await asyncio.sleep(0)
+    with pytest.raises(Full):
+        await intake.put(some(1), 200_000)
+    async with working(intake):
+        await first
+        await intake.put(some(1), 200_000)
+    assert stored(store) == 2
+
+
 async def test_one_batch_larger_than_the_bound_is_taken_when_nothing_waits(store: Store) -> None:
     intake = Intake(store, max_waiting=10)
     async with working(intake):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -91,6 +93,17 @@ def test_migrated_and_made_at_once_are_the_same_database(engine: Engine, empty_u
     made = shape(engine)
     alembic = [line for line in [*migrated, *made] if "alembic_version" in line]
     assert [line for line in migrated if line not in alembic] == [line for line in made if line not in alembic]
+
+
+@pytest.mark.parametrize("room", ["flows", "triggers", "notifiers", "automations"])
+def test_names_do_not_depend_on_which_room_is_imported_first(room: str) -> None:
+    program = f"import tocsin.{room}.tables; from tocsin.store.schema import load_tables; load_tables()\n"
+    program += "from sqlmodel import SQLModel\n"
+    program += "print(*sorted(i.name for t in SQLModel.metadata.tables.values() for i in t.indexes))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    schema.load_tables()
+    expected = sorted(str(index.name) for table in SQLModel.metadata.tables.values() for index in table.indexes)
+    assert run.stdout.split() == expected
 
 
 def test_a_migrated_database_takes_events(empty_url: str) -> None:

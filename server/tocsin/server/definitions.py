@@ -23,7 +23,8 @@ def deployments_in(target: str) -> list[Deployment]:
         case ".yaml" | ".yml" | ".json":
             found = [_deployment(value, path) for value in _values(path)]
         case ".py":
-            found = _in_module(_module_at(path))
+            # As in a document: what is relative is looked up from the folder of the file that says it.
+            found = [_placed(one, str(path.resolve().parent)) for one in _in_module(_module_at(path))]
         case _:
             found = _in_module(_module_named(target))
     if not found:
@@ -65,6 +66,10 @@ def _in_module(module: ModuleType) -> list[Deployment]:
     values = [value for name, value in vars(module).items() if not name.startswith("_")]
     flat = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
     return list({item.name: item for item in flat if isinstance(item, Deployment)}.values())
+
+
+def _placed(deployment: Deployment, folder: str) -> Deployment:
+    return deployment if deployment.path else deployment.model_copy(update={"path": folder})
 
 
 def _module_at(path: Path) -> ModuleType:

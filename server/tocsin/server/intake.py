@@ -25,6 +25,7 @@ from tocsin.store.engine import Store
 from tocsin.store.log import append
 
 MAX_WAITING: Final = 10_000
+MAX_WAITING_BYTES: Final = 64_000_000
 MAX_GROUP: Final = 2_000
 
 logger = structlog.get_logger(__name__)
@@ -41,34 +42,44 @@ class Full(Unavailable):
 @dataclass(slots=True, eq=False)
 class _Post:
     events: Sequence[Event]
+    size: int
     stored: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Intake:
     """Stores posts in groups; `put` returns when the post's own events are durable."""
 
-    def __init__(self, store: Store, *, max_waiting: int = MAX_WAITING, max_group: int = MAX_GROUP) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_bytes: int = MAX_WAITING_BYTES,
+        max_group: int = MAX_GROUP,
+    ) -> None:
         self._store = store
-        self._max_waiting = max_waiting
-        self._max_group = max_group
+        self._max_waiting, self._max_bytes, self._max_group = max_waiting, max_bytes, max_group
         self._posts: deque[_Post] = deque()
         self._waiting = 0
+        self._bytes = 0
         self._rate = float(max_group)
         self._arrived = asyncio.Event()
         self._closed = False
 
-    async def put(self, events: Sequence[Event]) -> None:
-        """Return when all of `events` are in the log, or were there already by their ids.
+    async def put(self, events: Sequence[Event], size: int = 0) -> None:
+        """Return when all of `events`, `size` bytes as posted, are in the log, or were there already by their ids.
 
         Raises Full, with nothing kept, when too many wait; Unavailable when the database does not answer.
         """
         if self._closed:
             raise Unavailable("the server is stopping; send these again")
-        if self._waiting and self._waiting + len(events) > self._max_waiting:
+        over = self._waiting + len(events) > self._max_waiting or self._bytes + size > self._max_bytes
+        if self._waiting and over:
             raise Full(self._waiting, max(1, ceil(self._waiting / self._rate)))
-        post = _Post(events)
+        post = _Post(events, size)
         self._posts.append(post)
         self._waiting += len(events)
+        self._bytes += size
         self._arrived.set()
         await post.stored
 
@@ -80,7 +91,7 @@ class Intake:
     @property
     def full(self) -> bool:
         """Whether the next post is refused."""
-        return self._waiting >= self._max_waiting
+        return self._waiting >= self._max_waiting or self._bytes >= self._max_bytes
 
     async def serve(self) -> None:
         """Store what arrives, group by group, until `close` was called and nothing waits."""
@@ -118,6 +129,7 @@ class Intake:
             for post in group:  # one post's events must not refuse the others'
                 _answer([post], await self._write(post.events))
         self._waiting -= size
+        self._bytes -= sum(post.size for post in group)
 
     async def _write(self, events: Sequence[Event]) -> TocsinError | None:
         """None when stored, else why not."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tocsin.events.errors import TocsinError
@@ -54,7 +55,7 @@ def create_app(here: Context) -> FastAPI:
     app.state.context = here
     problems.install(app)
     for router in _ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=problems.DESCRIBED)
     app.add_middleware(ShortWay, here=here)
     app.add_middleware(Guard, settings=here.settings)
     return app
@@ -72,6 +73,8 @@ class ShortWay:
             return
         try:
             answer = await events.take_in(self._here, Request(scope, receive))
+        except ClientDisconnect:
+            return
         except TocsinError as error:
             answer = problems.from_error(error)
         await answer(scope, receive, send)

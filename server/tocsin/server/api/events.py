@@ -40,7 +40,7 @@ async def take_in(here: Context, request: Request) -> Response:
     """Store the events that a request posts, then answer with their ids. Raises Refused, Full and Unavailable."""
     body, now = await _body(request), here.clock.now()
     events = await asyncio.to_thread(parse, body, now) if len(body) > _BIG else parse(body, now)
-    await here.intake.put(events)
+    await here.intake.put(events, len(body))
     ids = msgspec.json.encode({"ids": [event.id for event in events]})
     return Response(ids, HTTPStatus.CREATED, media_type="application/json")
 

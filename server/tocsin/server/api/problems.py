@@ -19,6 +19,28 @@ from tocsin.server.intake import Full
 
 MEDIA_TYPE: Final = "application/problem+json"
 _RETRY_AFTER_S: Final = 5
+# Any: members of OpenAPI.
+DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {
+        "description": "A problem document: `detail` says what is wrong and the way out.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "errors": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            }
+        },
+    }
+}
+"""What the API's description says of errors."""
 _FIELD: Final = re.compile(
     r"at `\$\.?(?P<path>[^`]+)`|missing required field `(?P<missing>[^`]+)`|unknown field '(?P<unknown>[^']*)'"
     r"|^event(?P<name> name| ')|^(?P<field>(?:resource|related|payload|occurred|id|follows)(?:\[\d+\])?)(?=[ :])"

@@ -82,8 +82,8 @@ def _delivery() -> None:
         *may(JSON, "handle"),
         *may(TEXT, "reason"),
         *must(TIME, "updated"),
-        reference("delivery", "incident_id", "incident", "id"),
         unique("delivery", "incident_id", "receiver", "revision"),
+        reference("delivery", "incident_id", "incident", "id"),
         key=("id",),
     )
     index("delivery", "receiver", "due", name="ix_delivery_live", where="state IN ('pending', 'sending', 'unknown')")
