@@ -11,6 +11,7 @@ COPY notifiers notifiers
 COPY flows flows
 COPY automations automations
 COPY server server
+COPY examples examples
 RUN /opt/tocsin/bin/pip install --constraint constraints.txt .
 
 FROM python:3.13-slim-bookworm

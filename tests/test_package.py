@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS = sorted(folder.parent.name for folder in ROOT.glob("*/tocsin") if not folder.parent.name.startswith("."))
+# What the demo plays lies among the examples, and has to be there without the repository too.
+BROUGHT_ALONG: dict[str, str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def test_the_wheel_has_every_file_of_every_room_and_nothing_else(wheel: zipfile.
         if file.is_file() and "__pycache__" not in file.parts
     }
     there = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert there == here
+    assert there == here | set(BROUGHT_ALONG.values())
 
 
 def test_the_wheel_names_its_command_its_tables_and_its_licence(wheel: zipfile.ZipFile) -> None:
