@@ -125,7 +125,7 @@ class Host:
         now = self._clock.now()
         if store.revision(session) != batch.revision:
             raise Stale
-        if batch.records and not positions.advance(session, self._group, batch.records):
+        if not positions.advance(session, self._group, batch.records):
             raise Stale
         if not ledger.write_states(session, batch.states, batch.read, now):
             raise Stale
@@ -144,6 +144,8 @@ class Host:
             if index not in buried:
                 await self._bury(subscription, records[index], reason)
                 buried.add(index)
+        if not batch.records:
+            return True
         try:
             await self._store.run(lambda session: self.write(session, batch))
         except Stale:
