@@ -133,7 +133,7 @@ async def run_services(found: Sequence[Service], stop: asyncio.Event, grace: tim
         stopping.cancel()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
     if dead:
         raise _obituary(dead)
     if failed := [task for task in tasks if not task.cancelled() and task.exception()]:
