@@ -12,7 +12,7 @@ from tocsin.events.labels import matches, matches_some, name_matches
 from tocsin.events.model import RESOURCE_ID, Event
 
 Key = tuple[str, ...]
-Patterns = dict[str, str | list[str]]
+Patterns = Mapping[str, str | list[str]]
 
 THRESHOLD_CAP: Final = 10_000
 WITHIN_CAP: Final = timedelta(days=366)
