@@ -28,13 +28,13 @@ from tocsin.flows import tables
 from tocsin.flows.beat import Heart
 from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_cancelled
 from tocsin.flows.errors import Superseded
+from tocsin.flows.rows import insert_task_runs
 from tocsin.store import log
 from tocsin.store.engine import Store
 
 BEHIND_S: Final = 0.1
 _OWNED: Final = frozenset({"RUNNING", "CANCELLING"})
 _LOG_LINE: Final = SQLModel.metadata.tables[str(tables.LogLine.__tablename__)]
-_INSERT_TASK: Final = insert(TASK_RUN)
 _INSERT_LINE: Final = insert(_LOG_LINE)
 T = TypeVar("T")
 
@@ -182,16 +182,15 @@ class Ledger:
         self._refuse_superseded(session, changes)
         newest = {change.slot: change for change in changes if change.error is None}
         new = [change.row for slot, change in newest.items() if not slot.stored]
-        connection = session.connection()
         if new:
-            connection.execute(_INSERT_TASK, new)
+            insert_task_runs(session, new)
         for slot, change in newest.items():
             if slot.stored and not _update(session, change):
                 _refuse(changes, slot, f"task run {change.row['name']} was given up by somebody else")
         if events := [change.event for change in changes if change.error is None]:
             log.append(session, events)
         if lines:
-            connection.execute(_INSERT_LINE, lines)
+            session.connection().execute(_INSERT_LINE, lines)
 
     def _refuse_superseded(self, session: Session, changes: list[Change]) -> None:
         for change in changes:

@@ -1,0 +1,53 @@
+"""The insert of task runs. Every task writes here, so on SQLite it goes to the driver as it is, uncompiled."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import JSON, Uuid, insert
+from sqlalchemy.types import TypeEngine
+from sqlmodel import Session
+
+from tocsin.flows.changes import TASK_RUN, Columns
+from tocsin.store.types import UtcDateTime
+
+# Any below: values of columns, and what SQLite's driver takes for them.
+
+_INSERT: Final = insert(TASK_RUN)
+_NAMES: Final = tuple(column.name for column in TASK_RUN.columns)
+_INSERT_SQLITE: Final = f"INSERT INTO {TASK_RUN.name} ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - ours
+
+
+def insert_task_runs(session: Session, rows: list[Columns]) -> None:
+    """Insert new task runs; `rows` hold every column."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_INSERT_SQLITE, [_for_sqlite(row) for row in rows])
+    else:
+        connection.execute(_INSERT, rows)
+
+
+def _for_sqlite(row: Columns) -> tuple[Any, ...]:
+    """The row as SQLAlchemy's types for SQLite would write it."""
+    return tuple(row[name] if write is None or row[name] is None else write(row[name]) for name, write in _WRITERS)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _writer(kind: TypeEngine[Any]) -> Callable[[Any], Any] | None:
+    if isinstance(kind, UtcDateTime):
+        return _text
+    if isinstance(kind, Uuid):
+        return attrgetter("hex")
+    return _json if isinstance(kind, JSON) else None
+
+
+_WRITERS: Final = tuple((column.name, _writer(column.type)) for column in TASK_RUN.columns)
