@@ -40,8 +40,6 @@ Seconds = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=366))]
 class _Action(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    type: str
-
 
 class RunDeployment(_Action):
     """Starts a run of a deployment: the named one, or (`inferred`) the one that the event is related to.

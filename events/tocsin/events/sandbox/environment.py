@@ -223,9 +223,12 @@ def _bounded(size: int) -> None:
 
 
 def _add(left: Any, right: Any) -> Any:
-    if isinstance(left, str | list) and isinstance(right, str | list):
-        _bounded(len(left) + len(right))
+    _bounded(_length(left) + _length(right))
     return left + right
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str | list) else 0
 
 
 def _multiply(left: Any, right: Any) -> Any:
