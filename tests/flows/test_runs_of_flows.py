@@ -2,19 +2,16 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import pytest
 
 from tests.flows.conftest import Book
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import state_event_id
-from tocsin.flows import UpstreamFailed, flow, get_run_logger, task, unmapped
+from tocsin.flows import flow, get_run_logger, task
 from tocsin.flows.errors import Terminated
-from tocsin.flows.futures import Future
 from tocsin.flows.runs import cancel_run
 
 
@@ -241,143 +238,6 @@ def test_a_subflow_that_failed_is_resumed_in_its_own_run(quick: Book) -> None:
     assert (child.parent_run_id, child.attempt, child.state_name) == (parent.id, 2, "Completed")
     roles = {label["tocsin.resource.role"]: label for event in quick.events() for label in event.related}
     assert roles["parent-run"]["tocsin.resource.id"] == f"tocsin.flow-run.{parent.id}"
-
-
-@pytest.mark.parametrize("double_it", [double, adouble], ids=["sync task", "async task"])
-def test_submitted_tasks_pass_their_results_on(book: Book, double_it: Any) -> None:
-    @flow
-    def chained() -> tuple[int, list[int]]:
-        first = double_it.submit(1)
-        second = double_it.submit(first)
-        return double(second), double_it.map([second, 10, 20]).result()
-
-    assert chained() == (8, [8, 20, 40])
-    assert set(book.task_states().values()) == {"Completed"}
-
-
-def test_futures_are_awaited_in_coroutines(quick: Book) -> None:
-    @flow
-    async def chained() -> int:
-        first = adouble.submit(1)
-        second = double.submit(first)
-        return await adouble(second) + await first  # type: ignore[arg-type]  # futures for values
-
-    assert asyncio.run(chained()) == 10
-
-
-def test_map_makes_one_run_an_element(quick: Book) -> None:
-    @task
-    def show(word: str, number: int, rest: list[int]) -> str:
-        return f"{word}{number}{rest}"
-
-    @flow
-    def maps() -> list[str]:
-        return show.map("x", range(3), unmapped([7, 8])).result()
-
-    assert maps() == ["x0[7, 8]", "x1[7, 8]", "x2[7, 8]"]
-    assert list(quick.task_states()) == ["show-0", "show-1", "show-2"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(([1, 2], [1]), "word: 2, number: 1"), (("ab", 1), "none of them is a list")],
-    ids=["lengths differ", "nothing to go through"],
-)
-def test_a_map_that_cannot_be_is_refused(quick: Book, arguments: tuple[Any, ...], message: str) -> None:
-    @task
-    def show(word: str, number: int) -> None: ...
-
-    with pytest.raises(Invalid, match=message):
-        show.map(*arguments)
-
-
-def test_an_empty_map_makes_no_run(quick: Book) -> None:
-    @flow
-    def maps() -> list[int]:
-        return double.map([]).result()
-
-    assert maps() == []
-    assert quick.task_runs() == []
-
-
-def test_a_failed_mapped_task_names_itself_in_the_error_of_the_flow(book: Book) -> None:
-    @task(name="halve")
-    def halve(number: int) -> float:
-        return 1 / number
-
-    @task(name="collect")
-    def collect(numbers: list[float]) -> float:
-        return sum(numbers)
-
-    @flow
-    def maps() -> float:
-        return collect(halve.map([1, 0, 2]))  # type: ignore[arg-type]  # futures for values
-
-    message = r'task "collect" did not run: upstream task run .halve-1. failed with ZeroDivisionError: division by zero'
-    with pytest.raises(UpstreamFailed, match=message) as caught:
-        maps()
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    (run,) = book.flow_runs()
-    assert run.state_name == "Failed"
-    assert "halve-1" in run.state_message
-    assert book.task_states()["collect-0"] == "UpstreamFailed"
-
-
-def test_the_error_of_the_root_reaches_the_end_of_a_chain(quick: Book) -> None:
-    @flow
-    def chain() -> int:
-        return double(double.submit(double.submit(fails.submit(4))))  # type: ignore[arg-type]
-
-    with pytest.raises(UpstreamFailed, match="task \"double\" did not run: upstream task run 'fails-0' failed"):
-        chain()
-
-
-def test_a_flow_waits_for_its_tasks_and_a_failure_nobody_asks_for_is_not_its_own(quick: Book) -> None:
-    @flow
-    def starts() -> str:
-        fails.submit(1)
-        double.submit(double.submit(2))
-        return "done"
-
-    assert starts() == "done"
-    assert quick.task_states() == {"fails-0": "Failed", "double-0": "Completed", "double-1": "Completed"}
-
-
-def test_a_failed_future_that_is_returned_fails_the_flow(quick: Book) -> None:
-    @flow
-    def starts() -> Future[int]:
-        return fails.submit(1)
-
-    with pytest.raises(ValueError, match="no 1"):
-        starts()
-    assert quick.flow_runs()[0].state_name == "Failed"
-
-
-def test_tasks_that_wait_for_tasks_do_not_stop_a_full_pool(quick: Book) -> None:
-    @task
-    def outer(number: int) -> int:
-        return double.submit(number).result()
-
-    @flow
-    def nested() -> list[int]:
-        return outer.map(range(100)).result()
-
-    assert nested() == [2 * number for number in range(100)]
-
-
-def test_tasks_of_one_map_are_at_work_together(quick: Book) -> None:
-    together = threading.Barrier(8)
-
-    @task
-    def meets(number: int) -> int:
-        together.wait(30)
-        return number
-
-    @flow
-    def maps() -> list[int]:
-        return meets.map(range(8)).result()
-
-    assert maps() == list(range(8))
 
 
 def test_a_task_outside_any_flow_is_recorded_too(book: Book) -> None:
