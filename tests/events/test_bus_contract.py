@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kafka.broker import Broker
+from tests.kafka.broker import Broker, TansuBroker
 from tocsin.events.bus import Bus, DeadLetter, Message, Record, Subscription
 from tocsin.events.errors import Conflict
 from tocsin.events.kafka import KafkaBus
@@ -326,7 +326,9 @@ async def test_a_message_of_900_kilobytes_arrives_whole(bus: Bus) -> None:
     assert msgspec.json.decode(record.body, type=DeadLetter).body == large
 
 
-async def test_lag_counts_what_the_group_has_not_committed(bus: Bus) -> None:
+async def test_lag_counts_what_the_group_has_not_committed(bus: Bus, request: pytest.FixtureRequest) -> None:
+    if isinstance(bus, KafkaBus) and isinstance(request.getfixturevalue("kafka_broker"), TansuBroker):
+        pytest.skip("Tansu tells the newest offset in batches, not in records")
     async with bus.subscribe("g") as member:
         assert await member.lag() == 0
         await bus.publish(numbered(10))
