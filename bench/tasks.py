@@ -1,8 +1,9 @@
 """What a task and a flow run cost: every state recorded, durable on SQLite, beside two floors of the same run.
 
 `bare_commit_us` is one sqlite3 commit of the same number of bytes (WAL, synchronous NORMAL) without us; `pool_us` one
-no-op through a ThreadPoolExecutor. `of_commit` is our task divided by the bare commit. A cold start is a new process
-with a fresh TOCSIN_HOME, from `python -c` until its first flow has ended: interpreter, imports, new database, run.
+no-op through a ThreadPoolExecutor. `of_commit` is our task divided by the bare commit; `called_cpu_us` is what the
+process itself spends, whoever else uses the machine. A cold start is a new process with a fresh TOCSIN_HOME, from
+`python -c` until its first flow has ended: interpreter, imports, new database, run.
 
     python bench/tasks.py [--rounds 5] [--tasks 1000]
 """
@@ -70,8 +71,12 @@ def tasks(count: int, rounds: int) -> Figures:
         return round(statistics.median(run() for _ in range(rounds)) / count * 1e6, 1)
 
     calls()
+    began = time.process_time()
+    calls()
+    cpu = (time.process_time() - began) / count
     return {
         "called_us": measure(calls),
+        "called_cpu_us": round(cpu * 1e6, 1),
         "awaited_us": measure(lambda: asyncio.run(awaits())),
         "submitted_us": measure(submits),
         "mapped_us": measure(maps),

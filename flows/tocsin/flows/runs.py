@@ -18,7 +18,7 @@ from tocsin.flows.decide import Accept, Context
 from tocsin.flows.deployments import get_deployment
 from tocsin.flows.results import same_after_json
 from tocsin.flows.states import State, StateType, awaiting_retry, cancelled, cancelling
-from tocsin.flows.tables import FlowRun, Rerun
+from tocsin.flows.tables import DeploymentRow, FlowRun, Rerun
 from tocsin.store.engine import insert_new, touch
 from tocsin.store.tables import LogEntry
 
@@ -53,23 +53,15 @@ def create_run(
         return known
     if not same_after_json(dict(parameters or {})):
         raise Invalid(f"run of {deployment_name!r}: parameters must be JSON (text, numbers, lists, objects)")
-    identity = uuid7()
-    columns = columns_of(
-        FlowRun,
-        id=identity,
-        name=f"{deployment.name}-{identity.hex[-6:]}",
-        flow_name=deployment.flow_name,
-        deployment=deployment.name,
-        work_pool=deployment.work_pool,
-        parameters={**_rendered(session, deployment.parameters, scheduled or now, cause), **(parameters or {})},
-        tags=list(deployment.tags),
-        idempotency_key=key,
-        cause=cause,
-        creator=dict(creator) if creator else None,
-        depth=depth,
-        created=now,
-    )
-    run = start(session, columns, states.scheduled(scheduled or now), now)
+    at = scheduled or now
+    given = {**_rendered(session, deployment.parameters, at, cause), **(parameters or {})}
+    columns = _columns(deployment, given, now) | {
+        "idempotency_key": key,
+        "cause": cause,
+        "creator": dict(creator) if creator else None,
+        "depth": depth,
+    }
+    run = start(session, columns, states.scheduled(at), now)
     if run is None:  # somebody else has stored the key in the meantime
         known = _by_key(session, key or "")
         assert known is not None
@@ -154,6 +146,21 @@ def list_runs(
     if before is not None:
         statement = statement.where(FlowRun.created < before)
     return list(session.exec(statement).all())
+
+
+def _columns(deployment: DeploymentRow, parameters: dict[str, Any], now: datetime) -> Columns:
+    identity = uuid7()
+    return columns_of(
+        FlowRun,
+        id=identity,
+        name=f"{deployment.name}-{identity.hex[-6:]}",
+        flow_name=deployment.flow_name,
+        deployment=deployment.name,
+        work_pool=deployment.work_pool,
+        parameters=parameters,
+        tags=list(deployment.tags),
+        created=now,
+    )
 
 
 def _rendered(session: Session, parameters: dict[str, Any], at: datetime, cause: UUID | None) -> dict[str, Any]:
