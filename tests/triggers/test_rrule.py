@@ -150,6 +150,7 @@ def test_start_after_dtstart_is_a_bound() -> None:
         ("RRULE:FREQ=DAILY;INTERVAL=-1", "INTERVAL=-1: not a number"),
         ("RRULE:FREQ=DAILY;COUNT=0", "COUNT=0: outside 1 to 5000"),
         ("RRULE:FREQ=SECONDLY;COUNT=999999999", "COUNT=999999999: outside"),
+        ("RRULE:FREQ=MINUTELY;INTERVAL=2;BYMINUTE=0;COUNT=5000", "COUNT=5000 takes too long to count; give UNTIL"),
         ("RRULE:FREQ=DAILY;COUNT=2;UNTIL=20270101", "exclude each other"),
         ("RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "would never fire"),
         ("RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "would never fire"),

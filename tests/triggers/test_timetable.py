@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
@@ -164,6 +165,22 @@ def test_prefects_keys_are_read() -> None:
     assert found.to_dict() == {"interval": 86_400, "anchor": "2026-01-05T09:00:00", "timezone": "America/New_York"}
 
 
+WORDS = """* / - , # L W ? 0 5 7 59 99999 MON SUN JAN @daily FREQ= DAILY HOURLY SECONDLY INTERVAL= 100000000 COUNT=
+UNTIL= BYDAY= -1FR BYSETPOS= 366 BYMONTHDAY= 30 BYMONTH= 2 ; : RRULE: DTSTART: 20260101T000000 Z RDATE: EXDATE: ²"""
+PIECES = st.sampled_from([*WORDS.split(), " ", "\n", ",", ";"])
+
+
+@given(st.lists(PIECES, max_size=25).map("".join), st.sampled_from(["cron", "rrule"]))
+@settings(max_examples=400)
+def test_any_text_is_a_schedule_or_invalid(text: str, kind: str) -> None:
+    prefix = "DTSTART:20260101T000000\nRRULE:FREQ=" if kind == "rrule" else ""
+    for spec in ({kind: text}, {kind: prefix + text}):
+        with suppress(Invalid):
+            schedule = from_dict(spec)
+            first = next(schedule.occurrences(datetime(1990, 1, 1, tzinfo=UTC), inclusive=True))
+            assert list(islice(schedule.occurrences(first), 50)) == sorted(islice(schedule.occurrences(first), 50))
+
+
 DENSE = ",".join(map(str, range(60)))
 START = "DTSTART:20000101T000000\nRRULE:"
 HEAVY: dict[str, Callable[[], object]] = {
@@ -175,6 +192,7 @@ HEAVY: dict[str, Callable[[], object]] = {
     "a rule by the hour without an hour": lambda: RRule(
         START + "FREQ=HOURLY;INTERVAL=24;BYHOUR=3", timezone="Asia/Gaza"
     ),
+    "a step of eleven thousand years": lambda: RRule(START + "FREQ=HOURLY;INTERVAL=100000000"),
     "every second of a century": lambda: RRule(START + "FREQ=SECONDLY"),
     "every second of each day of the year, the last": lambda: RRule(
         START + f"FREQ=YEARLY;BYHOUR={','.join(map(str, range(24)))};BYMINUTE={DENSE};BYSECOND={DENSE};BYSETPOS=-1"
@@ -182,6 +200,8 @@ HEAVY: dict[str, Callable[[], object]] = {
     "a count that start has used up": lambda: RRule(
         START + "FREQ=SECONDLY;COUNT=5000", start=datetime(2026, 1, 1, tzinfo=UTC)
     ),
+    "a count that is far to walk": lambda: RRule(START + "FREQ=MINUTELY;INTERVAL=2;BYMINUTE=0;COUNT=5000"),
+    "a count of leap days": lambda: RRule(START + "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;COUNT=5000"),
     "four rules without a day": lambda: RRule(START + "\nRRULE:".join(["FREQ=YEARLY;BYYEARDAY=366;BYMONTH=3"] * 4)),
     "a long list of dates": lambda: RRule(START + "FREQ=DAILY;COUNT=400\nEXDATE:" + ",".join(["20000101"] * 700)),
     "a thousand dates left out": lambda: Cron(

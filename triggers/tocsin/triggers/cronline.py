@@ -114,9 +114,9 @@ def _month_days(text: str) -> MonthDays:
     for part in text.split(","):
         if part == "LW":
             last_weekday = True
-        elif match := re.fullmatch(r"L(?:-(\d{1,2}))?", part):
+        elif match := re.fullmatch(r"L(?:-(\d{1,2}))?", part, re.ASCII):
             last.add(_within(int(match[1] or 0), DAY_OF_MONTH, 0, 30))
-        elif match := re.fullmatch(r"(\d{1,2})W", part):
+        elif match := re.fullmatch(r"(\d{1,2})W", part, re.ASCII):
             nearest.add(_within(int(match[1]), DAY_OF_MONTH))
         else:
             days |= _part(part, DAY_OF_MONTH)
@@ -128,7 +128,7 @@ def _week_days(text: str) -> WeekDays:
     for part in text.split(","):
         if match := re.fullmatch(r"(\w+)#(\d+)", part, re.ASCII):
             nth.add((_number(match[1], DAY_OF_WEEK) % 7, _within(int(match[2]), DAY_OF_WEEK, 1, 5)))
-        elif match := re.fullmatch(r"(\d|[A-Z]{3})L", part):
+        elif match := re.fullmatch(r"(\d|[A-Z]{3})L", part, re.ASCII):
             last.add(_number(match[1], DAY_OF_WEEK) % 7)
         else:
             days |= {day % 7 for day in _part(part, DAY_OF_WEEK)}

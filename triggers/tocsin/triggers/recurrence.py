@@ -68,11 +68,26 @@ class Recurrence:
     positions: tuple[int, ...] = ()
 
 
-def walls(rule: Recurrence, patience: int, wall: datetime) -> Iterator[datetime]:
-    """The wall times of `rule` from `wall` on, that one included, ascending.
+class Patience:
+    """How many days or steps may be looked at: since the last one that fitted, or altogether (`in_all`).
 
-    Ends when `patience` days or steps, looked at one after the other, had none.
+    One that is meant in all remembers what is spent, over every walk that it is given to.
     """
+
+    def __init__(self, steps: int, *, in_all: bool = False) -> None:
+        self.steps = steps
+        self._total: int | None = 0 if in_all else None
+
+    def spent(self, before: int, more: int, found: bool) -> int:
+        """What is spent when after `before` steps `more` were looked at."""
+        if self._total is not None:
+            self._total += more
+            return self._total
+        return 0 if found else before + more
+
+
+def walls(rule: Recurrence, patience: Patience, wall: datetime) -> Iterator[datetime]:
+    """The wall times of `rule` from `wall` on, that one included, ascending; they end when patience does."""
     begin = max(wall, rule.start)
     for grid in _grids(rule, patience, begin):
         if not rule.positions:
@@ -88,20 +103,21 @@ def _at_positions(grid: Grid, positions: tuple[int, ...]) -> list[datetime]:
     return [grid[index] for index in sorted(indexes) if 0 <= index < total]
 
 
-def _grids(rule: Recurrence, patience: int, begin: datetime) -> Iterator[Grid]:
+def _grids(rule: Recurrence, patience: Patience, begin: datetime) -> Iterator[Grid]:
     """The wall times of each period that has some."""
     return _fine(rule, patience, begin) if rule.frequency in UNITS else _coarse(rule, patience, begin)
 
 
-def _coarse(rule: Recurrence, patience: int, begin: datetime) -> Iterator[Grid]:
+def _coarse(rule: Recurrence, patience: Patience, begin: datetime) -> Iterator[Grid]:
     fits = _day_test(rule)
-    empty = 0
+    spent = 0
     for candidates in _periods(rule, begin.date()):
         days = [day for day in candidates if fits(day)]
-        if days and (not rule.positions or _has_position(rule, len(days))):
-            empty = 0
+        found = bool(days) and (not rule.positions or _has_position(rule, len(days)))
+        if found:
             yield Grid(days, rule.hours, rule.minutes, rule.seconds)
-        elif (empty := empty + 1 + len(candidates)) > patience:
+        spent = patience.spent(spent, 1 + len(candidates), found)
+        if spent > patience.steps:
             return
 
 
@@ -147,26 +163,26 @@ def _week(day: date, week_start: int) -> int:
     return day.toordinal() - (day.weekday() - week_start) % 7
 
 
-def _fine(rule: Recurrence, patience: int, begin: datetime) -> Iterator[Grid]:
+def _fine(rule: Recurrence, patience: Patience, begin: datetime) -> Iterator[Grid]:
     """HOURLY and finer: step by step, but at once over a day, an hour or a minute that the BY parts leave out."""
     fits = _day_test(rule)
     unit = UNITS[rule.frequency]
     base = _floor(rule.start, unit)
     step = rule.interval * unit
-    k, empty = max(0, (begin - base) // step), 0
+    k, spent = max(0, (begin - base) // step), 0
     today, today_fits = date.min, False
-    while empty <= patience and (moment := base + k * step).year < LAST_YEAR:
+    while spent <= patience.steps and (moment := base + k * step).year < LAST_YEAR:
         if moment.date() != today:
             today, today_fits = moment.date(), fits(moment.date())
         resume = _beyond(rule, moment, today_fits)
-        if resume is None:
-            grid = _grid_of(rule, moment)
-            if not rule.positions or any(abs(position) <= len(grid) for position in rule.positions):
-                empty = -1
-                yield grid
-            k, empty = k + 1, empty + 1
-        else:
-            k, empty = -((base - resume) // step), empty + 1
+        if resume is not None:
+            k, spent = -((base - resume) // step), patience.spent(spent, 1, False)
+            continue
+        grid = _grid_of(rule, moment)
+        found = not rule.positions or any(abs(position) <= len(grid) for position in rule.positions)
+        if found:
+            yield grid
+        k, spent = k + 1, patience.spent(spent, 1, found)
 
 
 def _beyond(rule: Recurrence, moment: datetime, day_fits: bool) -> datetime | None:

@@ -5,16 +5,25 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import cached_property, partial
 from heapq import merge
-from itertools import dropwhile, groupby, islice, takewhile
+from itertools import groupby, islice, takewhile
 from typing import Any, ClassVar, Final
 
 from tocsin.events.errors import Invalid
 from tocsin.triggers.localise import Reading, instant_of, localise
-from tocsin.triggers.recurrence import MOST_EMPTY, Frequency, Recurrence, walls
+from tocsin.triggers.recurrence import MOST_EMPTY, Frequency, Patience, Recurrence, walls
 from tocsin.triggers.rruletext import Rule, Text, read, recurrence
-from tocsin.triggers.timetable import Timetable
+from tocsin.triggers.timetable import LATEST, Timetable
 
 _LAST_MOMENT: Final = time(23, 59, 59)
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """One RRULE line: its wall times, how they are read, and the last instant it may give (COUNT, UNTIL)."""
+
+    recurrence: Recurrence
+    reading: Reading
+    last: datetime
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,27 @@ class RRule(Timetable):
         return self.wall(start) if start.tzinfo else start
 
     @cached_property
-    def _recurrences(self) -> tuple[tuple[Rule, Recurrence], ...]:
-        return tuple((rule, recurrence(rule, self._start_wall)) for rule in self._lines.rules)
+    def _rules(self) -> tuple[_Bounded, ...]:
+        return tuple(self._bounded(rule, recurrence(rule, self._start_wall)) for rule in self._lines.rules)
+
+    def _bounded(self, rule: Rule, expansion: Recurrence) -> _Bounded:
+        reading = Reading.RUNNING if rule.frequency >= Frequency.HOURLY else Reading.SHIFTED
+        if rule.count is not None:
+            return _Bounded(expansion, reading, self._last_counted(expansion, reading, rule.count))
+        return _Bounded(expansion, reading, self._until(rule.until, reading) if rule.until else LATEST)
+
+    def _last_counted(self, expansion: Recurrence, reading: Reading, count: int) -> datetime:
+        """The instant that COUNT ends with: walked to once, so that later questions need no walk from DTSTART."""
+        begin = instant_of(expansion.start, self.zone)
+        patient = partial(walls, expansion, Patience(self._patience.steps, in_all=True))
+        counted = list(islice(localise(patient, self.zone, reading, begin), count))
+        if 0 < len(counted) < count:
+            raise Invalid(f"{self.shown}: COUNT={count} takes too long to count; give UNTIL instead")
+        return counted[-1] if counted else begin
 
     @property
-    def _patience(self) -> int:
-        return MOST_EMPTY // len(self._lines.rules)
+    def _patience(self) -> Patience:
+        return Patience(MOST_EMPTY // len(self._lines.rules))
 
     @cached_property
     def _rdates(self) -> tuple[datetime, ...]:
@@ -84,28 +108,20 @@ class RRule(Timetable):
         return {"rrule": self.text}
 
     def _check(self) -> None:
-        _ = self._recurrences
+        _ = self._rules
 
     def _walls(self, wall: datetime) -> Iterator[datetime]:
-        return merge(*(walls(rule, self._patience, wall) for _, rule in self._recurrences))
+        return merge(*(walls(rule.recurrence, self._patience, wall) for rule in self._rules))
 
     def _instants(self, since: datetime) -> Iterator[datetime]:
         rdates = (rdate for rdate in self._rdates if rdate >= since)
-        merged = merge(rdates, *(self._instants_of(rule, expansion, since) for rule, expansion in self._recurrences))
+        merged = merge(rdates, *(self._instants_of(rule, since) for rule in self._rules if rule.last >= since))
         return (instant for instant, _ in groupby(merged))
 
-    def _instants_of(self, rule: Rule, expansion: Recurrence, since: datetime) -> Iterator[datetime]:
-        """The instants of one line. COUNT makes it walk from DTSTART; nothing else does."""
-        reading = Reading.RUNNING if rule.frequency >= Frequency.HOURLY else Reading.SHIFTED
-        begin = instant_of(expansion.start, self.zone)
-        begin = begin if rule.count else max(begin, since)
-        instants = localise(partial(walls, expansion, self._patience), self.zone, reading, begin)
-        if rule.count:
-            instants = islice(instants, rule.count)
-        if rule.until:
-            until = self._until(rule.until, reading)
-            instants = takewhile(lambda instant: instant <= until, instants)
-        return dropwhile(lambda instant: instant < since, instants)
+    def _instants_of(self, rule: _Bounded, since: datetime) -> Iterator[datetime]:
+        begin = max(since, instant_of(rule.recurrence.start, self.zone))
+        instants = localise(partial(walls, rule.recurrence, self._patience), self.zone, rule.reading, begin)
+        return takewhile(lambda instant: instant <= rule.last, instants)
 
     def _until(self, until: date, reading: Reading) -> datetime:
         """The last instant that UNTIL allows: what ends in Z is one, else the last reading of a wall time."""

@@ -3,18 +3,19 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, TypeVar
 
 from tocsin.events.errors import Invalid
 from tocsin.triggers.localise import instant_of
-from tocsin.triggers.recurrence import ByDay, Frequency, Recurrence
+from tocsin.triggers.recurrence import UNITS, ByDay, Frequency, Recurrence
 from tocsin.triggers.zones import FIRST_YEAR, LAST_YEAR, zone
 
 LONGEST_TEXT: Final = 6_500
 MOST_RULES: Final = 4
 MOST_COUNT: Final = 5_000
 MOST_INTERVAL: Final = 100_000_000
+LONGEST_STEP: Final = timedelta(days=36_500)
 SECONDLY_SINCE: Final = 2000
 _DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _TIME: Final = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?", re.ASCII)
@@ -146,7 +147,9 @@ def _recurrence(rule: Rule, start: datetime) -> Recurrence:
     parts, frequency = rule.parts, rule.frequency
     if frequency is Frequency.SECONDLY and start.year < SECONDLY_SINCE:
         raise ValueError(f"a rule by the second from {start:%Y} on; begin DTSTART in {SECONDLY_SINCE} or later")
-    start = start.replace(microsecond=0)
+    interval = _number("INTERVAL", parts.get("INTERVAL", "1"), 1, MOST_INTERVAL)
+    if frequency in UNITS and interval * UNITS[frequency] > LONGEST_STEP:
+        raise ValueError(f"INTERVAL={interval}: a step of {frequency.name} of more than a hundred years")
     days = _weekdays(parts, frequency)
     month_days = _numbers(parts, "BYMONTHDAY", 1, 31, signed=True)
     week_numbers = _numbers(parts, "BYWEEKNO", 1, 53, signed=True)
@@ -160,7 +163,7 @@ def _recurrence(rule: Rule, start: datetime) -> Recurrence:
     return Recurrence(
         start=start,
         frequency=frequency,
-        interval=_number("INTERVAL", parts.get("INTERVAL", "1"), 1, MOST_INTERVAL),
+        interval=interval,
         week_start=_weekday(parts.get("WKST", "MO")),
         months=months,
         week_numbers=week_numbers,
