@@ -161,6 +161,25 @@ async def test_a_signal_stops_a_role_in_order(role: str, number: signal.Signals,
     assert (output, age(home, role)) == ("", None)
 
 
+async def test_a_role_that_needs_no_broker_starts_while_it_is_away(home: Path) -> None:
+    process = start("scheduler", TOCSIN_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
+    await alive(home, "scheduler")
+    process.terminate()
+    await asyncio.to_thread(process.communicate, timeout=25)
+    assert process.returncode == 0
+
+
+async def test_a_role_that_waits_for_its_broker_says_so_and_stops_in_order(home: Path) -> None:
+    process = start("processor", TOCSIN_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while "the broker does not answer" not in await asyncio.to_thread(process.stderr.readline):
+            pass
+    process.terminate()
+    await asyncio.to_thread(process.communicate, timeout=25)
+    assert (process.returncode, age(home, "processor")) == (0, None)
+
+
 async def test_a_killed_role_starts_again(home: Path) -> None:
     for _ in range(2):
         process = start("scheduler")

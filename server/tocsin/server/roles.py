@@ -90,6 +90,9 @@ ROLES: Final[Mapping[str, Callable[[Parts], Iterator[Service]]]] = {
     "worker": _worker,
 }
 
+ON_THE_BUS: Final = frozenset({"processor", "dispatcher"})
+"""Roles that read or write the bus; the others need the database only, and start while a broker is away."""
+
 
 def services(names: Sequence[str], parts: Parts) -> list[Service]:
     """The services of these roles; each role imports its own libraries only. Raises Invalid for an unknown role."""
@@ -110,7 +113,7 @@ async def run_roles(names: Sequence[str], settings: Settings, stop: asyncio.Even
         logger.info("starts", roles=list(names))
         with stopping_on_signals(stop):
             found = services(names, parts)
-            if await topics_ready(parts.bus, stop):
+            if not ON_THE_BUS & set(names) or await topics_ready(parts.bus, stop):
                 await run_services([*found, pulse(settings, names)], stop)
         logger.info("stopped", roles=list(names))
 
