@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
@@ -54,20 +54,25 @@ class Client:
 
     async def post_all(self, events: list[dict[str, object]]) -> None:
         rest = iter(events)
-        await asyncio.gather(*(self._connection(rest) for _ in range(CONNECTIONS)))
+        outcomes = await asyncio.gather(*(self._connection(rest) for _ in range(CONNECTIONS)), return_exceptions=True)
+        if broken := [outcome for outcome in outcomes if outcome is not None]:
+            raise ExceptionGroup("connections broke", [error for error in broken if isinstance(error, Exception)])
 
     async def _connection(self, events: Iterator[dict[str, object]]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        for event in events:
-            body = json.dumps(event).encode()
-            head = "POST /api/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
-            self.answers[UUID(str(event["id"]))] = int(answer[9:12])
-        writer.close()
-        await writer.wait_closed()
+        try:
+            for event in events:
+                body = json.dumps(event).encode()
+                head = "POST /api/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+                writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                await reader.readexactly(length)
+                self.answers[UUID(str(event["id"]))] = int(answer[9:12])
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def ids(self, status: int) -> set[UUID]:
         return {event for event, answered in self.answers.items() if answered == status}
@@ -147,6 +152,29 @@ async def test_of_16000_posted_events_each_is_stored_and_evaluated_or_refused(sq
     assert stored == taken
     whole = Counter(str(event["resource"]["tocsin.resource.id"]) for event in events if UUID(str(event["id"])) in taken)  # type: ignore[index]
     assert fired == sorted(resource for resource, count in whole.items() if count == EACH)
+    store.close()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+async def test_what_was_answered_is_stored_however_the_server_ends(sqlite_url: str, number: signal.Signals) -> None:
+    store = Store.open(sqlite_url)
+    port = free_port()
+    environment = {"TOCSIN_DATABASE_URL": sqlite_url, "TOCSIN_PORT": str(port), "TOCSIN_LOG_LEVEL": "WARNING"}
+    server = subprocess.Popen([sys.executable, "-m", "tocsin.server", "server"], env=os.environ | environment)
+    await ready(f"http://127.0.0.1:{port}")
+    client = Client(port)
+    posting = asyncio.create_task(client.post_all(flood()))
+    async with asyncio.timeout(SOON_S):
+        while len(client.answers) < 1_000:
+            await asyncio.sleep(0.001)
+    server.send_signal(number)
+    assert await asyncio.to_thread(server.wait, 20) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
+    await asyncio.gather(posting, return_exceptions=True)
+    with store.read() as session:
+        stored = set(session.exec(select(LogEntry.id)))
+    assert 1_000 <= len(client.ids(201)) < 16_000
+    assert client.ids(201) <= stored
     store.close()
 
 
