@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from tocsin.automations.findings import findings
 from tocsin.automations.model import Automation
 from tocsin.automations.yamltext import Document, Lines, read_json, read_yaml
 from tocsin.events.errors import Invalid
@@ -70,16 +71,7 @@ def _automation(value: Any, source: str, lines: Lines) -> Automation:
         return Automation.model_validate(value)
     except ValidationError as error:
         name = f' "{value["name"]}"' if isinstance(value, dict) and isinstance(value.get("name"), str) else ""
-        findings = "; ".join(_finding(found["loc"], found["msg"], lines) for found in error.errors())
-        raise Invalid(f"{source}: automation{name}: {findings}") from error
-
-
-def _finding(path: tuple[str | int, ...], message: str, lines: Lines) -> str:
-    """`line 3, actions.0.notifier: …`; the names of union members, which no document holds, are left out."""
-    known = [part for part in path if not (isinstance(part, str) and "-" in part)]
-    where = [f"line {lines.of(path)}"] if lines.first else []
-    field = [".".join(map(str, known))] if known else []
-    return f"{', '.join([*where, *field])}: {message.removeprefix('Value error, ')}".removeprefix(": ")
+        raise Invalid(f"{source}: automation{name}: {findings(error, lines)}") from error
 
 
 def _each(documents: Iterable[Document], source: str) -> Iterator[Document]:
@@ -159,8 +151,7 @@ def _module_named(name: str) -> ModuleType:
 
 def _failed(source: str, error: Exception) -> Invalid:
     if isinstance(error, ValidationError):
-        findings = "; ".join(_finding(found["loc"], found["msg"], _NO_LINES) for found in error.errors())
-        return Invalid(f"{source}{_line(error)}: {error.title.lower()}: {findings}")
+        return Invalid(f"{source}{_line(error)}: {error.title.lower()}: {findings(error, _NO_LINES)}")
     return Invalid(f"{source}{_line(error)}: {type(error).__name__}: {error}")
 
 
