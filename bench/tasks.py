@@ -70,12 +70,17 @@ def tasks(count: int, rounds: int) -> Figures:
     def measure(run: Callable[[], float]) -> float:
         return round(statistics.median(run() for _ in range(rounds)) / count * 1e6, 1)
 
+    @flow
+    def singles() -> list[float]:
+        return [_timed(lambda: work(1)) for _ in range(count)]
+
     calls()
     began = time.process_time()
-    calls()
+    each = singles()
     cpu = (time.process_time() - began) / count
     return {
         "called_us": measure(calls),
+        "called_p50_us": round(statistics.median(each) * 1e6, 1),
         "called_cpu_us": round(cpu * 1e6, 1),
         "awaited_us": measure(lambda: asyncio.run(awaits())),
         "submitted_us": measure(submits),
