@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists
+from sqlalchemy import ColumnElement, and_, exists
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from tocsin.events.ids import uuid7
+from tocsin.notifiers import past
 from tocsin.notifiers.blocks import KINDS
-from tocsin.notifiers.delivery import LIVE, OVER_BEFORE_TOLD, Progress, Step, next_state
+from tocsin.notifiers.delivery import OVER_BEFORE_TOLD, Progress, Step, next_state
 from tocsin.notifiers.incident_events import ended
 from tocsin.notifiers.outcomes import Delivered, Handle, Outcome
 from tocsin.notifiers.redact import redact
@@ -57,7 +58,9 @@ class Tried:
 def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -> list[str]:
     """Who may have a delivery that can be tried now; `full` ones have enough under way."""
     statement = (
-        select(Delivery.receiver).distinct().where(_live(Delivery), col(Delivery.due) <= now, ~_told_to_wait(now))
+        select(Delivery.receiver)
+        .distinct()
+        .where(past.is_live(Delivery.state), col(Delivery.due) <= now, ~_told_to_wait(now))
     )
     return sorted(set(session.exec(statement)) - set(full))
 
@@ -84,7 +87,9 @@ def at_once(notifier: NotifierRow | None) -> int:
 
 def next_due(session: Session, now: datetime) -> datetime | None:
     """When the next delivery, lease or wait of a receiver comes due; None when nothing is waiting."""
-    dues = session.exec(select(func.min(Delivery.due)).where(_live(Delivery), col(Delivery.due) > now)).one()
+    dues = session.exec(
+        select(func.min(Delivery.due)).where(past.is_live(Delivery.state), col(Delivery.due) > now)
+    ).one()
     waits = session.exec(select(func.min(ReceiverState.not_before)).where(col(ReceiverState.not_before) > now)).one()
     return min((instant for instant in (dues, waits) if instant is not None), default=None)
 
@@ -92,8 +97,7 @@ def next_due(session: Session, now: datetime) -> datetime | None:
 def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> Step | None:
     """Write down the attempt and what it changed, with its event. None when the lease had gone to somebody else."""
     incident = session.exec(select(Incident).where(Incident.id == claimed.incident_id).with_for_update()).one()
-    ours = and_(col(Delivery.incident_id) == claimed.incident_id, col(Delivery.receiver) == claimed.receiver)
-    rows = session.exec(select(Delivery).where(ours).order_by(col(Delivery.revision)).with_for_update()).all()
+    rows = past.current(session, claimed.incident_id, claimed.receiver, claimed.view.revision)
     row = next(row for row in rows if row.id == claimed.id)
     attempt = attempt_row(row.receiver, row.action, tried, row.id)
     session.add(attempt)
@@ -104,7 +108,7 @@ def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> S
     progress = Progress(row.tries, row.since, row.minimal, row.maybe_told, overtaken=bool(waiting))
     step = next_state(progress, tried.outcome, tried.at, jitter)
     _apply(session, row, step, tried.at)
-    if not any(other.state == "delivered" or other.maybe_told for other in rows):
+    if waiting and not past.was_told(session, claimed.incident_id, claimed.receiver):
         _let_go(session, waiting, tried.at)
     if step.state in ("delivered", "dead"):
         append(session, [ended(row, incident, attempt.id)])
@@ -134,7 +138,7 @@ def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: 
     row.maybe_told = row.maybe_told or abandoned
     row.state, row.due, row.lease, row.tries = "sending", until, uuid4(), row.tries + 1
     session.add(row)
-    handle, unsure = _past(session, row)
+    handle = past.handle_of(session, row.incident_id, row.receiver)
     return Claimed(
         id=row.id,
         incident_id=row.incident_id,
@@ -143,18 +147,9 @@ def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: 
         view=view_from_json(row.view),
         minimal=row.minimal,
         handle=handle,
-        look_first=handle is None and (row.maybe_told or unsure),
+        look_first=handle is None and past.was_told(session, row.incident_id, row.receiver),
         notifier=notifier,
     )
-
-
-def _past(session: Session, row: Delivery) -> tuple[Handle | None, bool]:
-    """The handle of the incident's message to this receiver, and whether one may be there without a handle."""
-    before = and_(col(Delivery.incident_id) == row.incident_id, col(Delivery.receiver) == row.receiver)
-    columns = select(Delivery.handle, Delivery.maybe_told).where(before, col(Delivery.id) != row.id)
-    past = session.exec(columns.order_by(col(Delivery.revision).desc())).all()
-    handle = next((dict(handle) for handle, _ in past if handle), None)
-    return handle, any(maybe for _, maybe in past)
 
 
 def _apply(session: Session, row: Delivery, step: Step, now: datetime) -> None:
@@ -182,11 +177,6 @@ def _as_trigger(view: View) -> View:
     return View(**{**fields, "action": "trigger"})
 
 
-def _live(table: Any) -> ColumnElement[bool]:  # Any: the table or an alias of it
-    """Written out, not as parameters: only then the databases see that the partial index holds these rows."""
-    return col(table.state).in_(bindparam("live", list(LIVE), expanding=True, literal_execute=True))
-
-
 def _due(now: datetime) -> ColumnElement[bool]:
     """Live, due, its receiver may be spoken to, and nothing older of the same incident and receiver is still live."""
     older = aliased(Delivery)
@@ -194,9 +184,9 @@ def _due(now: datetime) -> ColumnElement[bool]:
         col(older.incident_id) == col(Delivery.incident_id),
         col(older.receiver) == col(Delivery.receiver),
         col(older.revision) < col(Delivery.revision),
-        _live(older),
+        past.is_live(older.state),
     )
-    return and_(_live(Delivery), col(Delivery.due) <= now, ~in_front, ~_told_to_wait(now))
+    return and_(past.is_live(Delivery.state), col(Delivery.due) <= now, ~in_front, ~_told_to_wait(now))
 
 
 def _told_to_wait(now: datetime) -> ColumnElement[bool]:

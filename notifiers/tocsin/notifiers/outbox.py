@@ -13,8 +13,9 @@ from sqlmodel import Session, col, select
 
 from tocsin.events.errors import NotFound
 from tocsin.events.ids import derive
+from tocsin.notifiers import past
 from tocsin.notifiers.blocks import KINDS
-from tocsin.notifiers.delivery import OVER_BEFORE_TOLD, Decision, Known, on_resolve, on_trigger
+from tocsin.notifiers.delivery import OVER_BEFORE_TOLD, Decision, on_resolve, on_trigger
 from tocsin.notifiers.fit import clean, cut
 from tocsin.notifiers.incident_events import opened, resolved
 from tocsin.notifiers.redact import redact, redacted_logger
@@ -123,25 +124,23 @@ def _tell(
     session: Session, incident: Incident, notifier: NotifierRow, told: Told, event_id: UUID, now: datetime
 ) -> Incident:
     """Put down the trigger or the update for one receiver."""
-    rows = _deliveries(session, incident, notifier.name)
     if incident.state == "resolved":
-        return _too_late(session, incident, notifier.name, rows, told, now)
+        return _too_late(session, incident, notifier.name, told, now)
+    rows = past.current(session, incident.id, notifier.name, incident.revision)
     if incident.event_id != event_id or _says_otherwise(incident, rows, told):
         _revise(session, incident, told, event_id, now)
     if any(row.revision == incident.revision for row in rows):
         return incident
-    decision = on_trigger([_known(row) for row in rows], KINDS[notifier.kind].updates)
+    decision = on_trigger(past.known(session, incident, notifier.name, rows), KINDS[notifier.kind].updates)
     _carry_out(session, decision, incident, notifier.name, rows, told, now)
     return incident
 
 
-def _too_late(
-    session: Session, incident: Incident, receiver: str, rows: Sequence[Delivery], told: Told, now: datetime
-) -> Incident:
+def _too_late(session: Session, incident: Incident, receiver: str, told: Told, now: datetime) -> Incident:
     """A trigger that comes after its own resolve: paging now would leave a page that nothing ends."""
-    if not rows:
+    if not past.was_concerned(session, incident.id, receiver):
         decision = Decision("trigger", put_state="superseded", reason=OVER_BEFORE_TOLD)
-        _carry_out(session, decision, incident, receiver, rows, told, now)
+        _carry_out(session, decision, incident, receiver, (), told, now)
     return incident
 
 
@@ -162,13 +161,11 @@ def _close(session: Session, incident: Incident, told: Told, event_id: UUID, now
     incident.state, incident.resolved, incident.resolved_by = "resolved", now, event_id
     incident.revision, incident.updated = incident.revision + 1, now
     session.add(incident)
-    by_receiver: dict[str, list[Delivery]] = {}
-    for row in _deliveries(session, incident):
-        by_receiver.setdefault(row.receiver, []).append(row)
     owed: list[str] = []
     spared: list[str] = []
-    for receiver, rows in sorted(by_receiver.items()):
-        decision = on_resolve([_known(row) for row in rows])
+    for receiver in past.receivers(session, incident.id):
+        rows = past.current(session, incident.id, receiver)
+        decision = on_resolve(past.known(session, incident, receiver, rows))
         _carry_out(session, decision, incident, receiver, rows, told, now)
         (owed if decision.put_state == "pending" else spared).append(receiver)
     if spared:
@@ -178,7 +175,7 @@ def _close(session: Session, incident: Incident, told: Told, event_id: UUID, now
 
 def _reword(session: Session, incident: Incident, receiver: str, told: Told, now: datetime) -> None:
     """The same resolve in another notifier's words: taken over while that notifier has not been told."""
-    for row in _deliveries(session, incident, receiver):
+    for row in past.current(session, incident.id, receiver):
         if row.action == "resolve" and row.state == "pending" and row.tries == 0:
             row.view = view_to_json(_view(row.id, incident, "resolve", told, now))
             session.add(row)
@@ -253,19 +250,6 @@ def _latest(session: Session, key: str) -> Incident | None:
     """The newest episode of the key, locked until the end of the transaction."""
     statement = select(Incident).where(Incident.key_id == _key_id(key)).order_by(col(Incident.episode).desc())
     return session.exec(statement.limit(1).with_for_update()).first()
-
-
-def _deliveries(session: Session, incident: Incident, receiver: str | None = None) -> Sequence[Delivery]:
-    """The incident's deliveries (to one receiver) in order of revision, locked until the end of the transaction."""
-    statement = select(Delivery).where(Delivery.incident_id == incident.id)
-    if receiver is not None:
-        statement = statement.where(Delivery.receiver == receiver)
-    return session.exec(statement.order_by(col(Delivery.revision)).with_for_update()).all()
-
-
-def _known(row: Delivery) -> Known:
-    # The columns hold nothing else: rows are written from these very types.
-    return Known(row.revision, row.action, row.state, row.maybe_told)  # type: ignore[arg-type]
 
 
 def _bounded(

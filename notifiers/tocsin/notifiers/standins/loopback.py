@@ -127,6 +127,11 @@ class StandIn:
         with self._changed:
             self._faults.extend(faults)
 
+    def heal(self) -> None:
+        """Forget the faults that have not come yet."""
+        with self._changed:
+            self._faults.clear()
+
     def wait(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
         """Wait until `condition` holds, looking again after every request; whether it did in time."""
         with self._changed:
