@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from tocsin.events.errors import Invalid
 from tocsin.triggers.cronline import Line, MonthDays, WeekDays, read
 from tocsin.triggers.grid import Grid
 from tocsin.triggers.localise import Reading
@@ -50,8 +51,8 @@ class Cron(Timetable):
     def _check(self) -> None:
         _ = self._fields
 
-    def _why_never(self) -> str:
-        return "no month has such a day, or its bounds and exdates leave nothing"
+    def _never(self, why: str = "no month has such a day") -> Invalid:
+        return super()._never(why)
 
     def _walls(self, wall: datetime) -> Iterator[datetime]:
         fields = self._fields

@@ -14,7 +14,7 @@ from typing import Final
 from tocsin.triggers.grid import Grid
 from tocsin.triggers.zones import LAST_YEAR
 
-MOST_EMPTY: Final = 20_000
+MOST_EMPTY: Final = 12_000
 _DAY: Final = timedelta(days=1)
 _MIDNIGHT: Final = datetime(1, 1, 1)  # noqa: DTZ001 - of a wall clock
 

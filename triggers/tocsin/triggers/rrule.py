@@ -84,9 +84,11 @@ class RRule(Timetable):
         begin = instant_of(expansion.start, self.zone)
         patient = partial(walls, expansion, Patience(self._patience.steps, in_all=True))
         counted = list(islice(localise(patient, self.zone, reading, begin), count))
-        if 0 < len(counted) < count:
+        if not counted:
+            raise self._never()
+        if len(counted) < count:
             raise Invalid(f"{self.shown}: COUNT={count} takes too long to count; give UNTIL instead")
-        return counted[-1] if counted else begin
+        return counted[-1]
 
     @property
     def _patience(self) -> Patience:

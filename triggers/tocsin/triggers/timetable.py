@@ -37,7 +37,7 @@ class Timetable(ABC):
         self._check_common()
         self._check()
         if next(self.occurrences(EARLIEST, inclusive=True), None) is None:
-            raise Invalid(f"{self.shown}: would never fire; {self._why_never()}")
+            raise self._never()
 
     def occurrences(
         self, after: datetime, before: datetime | None = None, inclusive: bool = False
@@ -45,7 +45,7 @@ class Timetable(ABC):
         """The instants after `after` up to and with `before`: UTC, strictly ascending, lazy.
 
         `inclusive` takes `after` itself too. Asked again from any of them, it goes on with the same rest. Nothing is
-        found before 1901 or from 9900 on, nor behind a hole of about a hundred years.
+        found before 1901 or from 9900 on, nor behind a hole of a hundred years (some thirty for an RRule).
         """
         begin, last = self.instant(after), min(self._last, self.instant(before) if before else LATEST)
         for instant in self._instants(max(begin, self._first)):
@@ -109,8 +109,8 @@ class Timetable(ABC):
         """Its instants from `since` on, that one included, ascending, without regard to bounds and exdates."""
         return localise(self._walls, self.zone, self._reading, since)
 
-    def _why_never(self) -> str:
-        return "no date has all that it asks for, or its bounds and exdates leave nothing"
+    def _never(self, why: str = "no date has all that it asks for") -> Invalid:
+        return Invalid(f"{self.shown}: would never fire; {why}, or its bounds and exdates leave nothing")
 
     @cached_property
     def _first(self) -> datetime:
