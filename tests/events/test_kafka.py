@@ -1,6 +1,7 @@
 """The bus on Kafka: what only Kafka can do wrong."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -47,7 +48,7 @@ def bus_on(broker: Broker, prefix: str, **options: Any) -> KafkaBus:
 
 @pytest.fixture
 async def apache_bus(apache_kafka: ApacheBroker, topic_prefix: str) -> AsyncIterator[KafkaBus]:
-    bus = bus_on(apache_kafka, topic_prefix)
+    bus = bus_on(apache_kafka, topic_prefix, delivery_timeout=timedelta(seconds=100))
     await bus.prepare()
     yield bus
     await bus.close()
@@ -285,21 +286,40 @@ async def test_a_restart_in_the_middle_of_publishing_loses_doubles_and_reorders_
 
     async def publish(lane: int) -> None:
         for start in range(lane * 1000, (lane + 1) * 1000, 20):
-            await apache_bus.publish(
-                [Message(EVENTS, f"lane-{lane}", str(n).encode()) for n in range(start, start + 20)]
-            )
+            batch = range(start, start + 20)
+            await apache_bus.publish([Message(EVENTS, f"lane-{lane}", str(n).encode()) for n in batch])
             if start % 1000 == 400:
                 halfway.set()
 
-    async with apache_bus.subscribe("g") as member:
-        await member.fetch(wait=SOON)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+    async with apache_bus.subscribe("through") as through:
+        early = await through.fetch(wait=SOON)
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             for lane in range(total // 1000):
                 tasks.create_task(publish(lane))
             await halfway.wait()
             await asyncio.to_thread(apache_kafka.restart, how)
-        found = await read(member, total)
-        await member.commit(found)
-        assert await member.fetch(wait=SOON) == []
-        assert await member.lag() == 0
+        early += await read(through, total - len(early))
+    async with apache_bus.subscribe("after") as after:
+        found = await read(after, total)
+        assert await after.fetch(wait=SOON) == []
+        await after.commit(found)
+        assert await after.lag() == 0
     assert by_key(found) == {f"lane-{lane}": list(range(lane * 1000, (lane + 1) * 1000)) for lane in range(6)}
+    assert {record.body for record in early} <= {record.body for record in found}
+
+
+async def test_a_reader_goes_on_after_a_restart(apache_kafka: ApacheBroker, apache_bus: KafkaBus) -> None:
+    await apache_bus.publish(numbered(50))
+    async with apache_bus.subscribe("g") as member:
+        handled = await read(member, 50)
+        await member.commit(handled[:20])
+        await asyncio.to_thread(apache_kafka.restart, "kill")
+        await apache_bus.publish(numbered(50, start=50))
+        seen = {int(record.body) for record in handled}
+        async with asyncio.timeout(60):
+            while len(seen) < 100:
+                records = await member.fetch(wait=SOON)
+                with contextlib.suppress(Conflict):
+                    await member.commit(records)
+                seen |= {int(record.body) for record in records}
+    assert seen == set(range(100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
 import pytest
@@ -82,7 +82,7 @@ async def kafka_bus(kafka_broker: Broker, topic_prefix: str) -> AsyncIterator[Ka
     await bus.close()
 
 
-def _without(reason: NoBroker) -> None:
+def _without(reason: NoBroker) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must run the Kafka tests: {reason}")
     pytest.skip(str(reason))

@@ -226,7 +226,7 @@ class KafkaBus:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas, settings = min(3, brokers), topic_plan.settings
         wanted = [NewTopic(self.prefix + t.name, t.partitions, replicas, topic_configs=settings(t)) for t in topics]
-        answer = await admin.create_topics(wanted)
+        answer: Any = await admin.create_topics(wanted)  # Any: aiokafka's answers are typed as their base
         for name, code, *why in answer.topic_errors:
             if code not in (0, TOPIC_EXISTS):
                 raise Invalid(f"Kafka at {self.address}: topic {name} cannot be created ({code}: {why})")
@@ -320,12 +320,12 @@ class KafkaSubscription:
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Passes aiokafka's calls on."""
+    """Passes aiokafka's calls on; it awaits them, whatever its annotations say."""
 
     def __init__(self, member: Membership) -> None:
         self._member = member
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # pyright: ignore
         await self._member.revoked()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import msgspec
@@ -108,7 +108,7 @@ class Relay:
             for outcome in (marked, published, following):
                 if isinstance(outcome, BaseException):
                     raise outcome
-            sent, batch = batch, following  # type: ignore[assignment]  # no exception, so the records
+            sent, batch = batch, cast(list[Record], following)
         await self._mark(sent)
 
     async def _read(self) -> list[Record]:
