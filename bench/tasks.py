@@ -38,8 +38,8 @@ def no_op(number: int) -> int:
     return number
 
 
-def tasks(count: int, rounds: int) -> Figures:
-    """Microseconds a no-op task inside one flow run: called, awaited, submitted, mapped."""
+def in_line(count: int, rounds: int) -> Figures:
+    """Microseconds a no-op task inside one flow run, one after the other: called, awaited."""
     from tocsin.flows import flow, task
 
     work = task(no_op)
@@ -49,8 +49,8 @@ def tasks(count: int, rounds: int) -> Figures:
         return number
 
     @flow
-    def calls() -> float:
-        return _timed(lambda: [work(number) for number in range(count)])
+    def calls() -> list[float]:
+        return [_timed(lambda: work(1)) for _ in range(count)]
 
     @flow
     async def awaits() -> float:
@@ -58,6 +58,24 @@ def tasks(count: int, rounds: int) -> Figures:
         for number in range(count):
             await awaited(number)
         return time.perf_counter() - began
+
+    calls()
+    began = time.process_time()
+    single = statistics.median(calls())
+    cpu = (time.process_time() - began) / count
+    return {
+        "called_us": _median_us(lambda: _timed(calls), count, rounds),
+        "called_p50_us": round(single * 1e6, 1),
+        "called_cpu_us": round(cpu * 1e6, 1),
+        "awaited_us": _median_us(lambda: asyncio.run(awaits()), count, rounds),
+    }
+
+
+def beside(count: int, rounds: int) -> Figures:
+    """Microseconds a no-op task inside one flow run, in threads: submitted one by one, mapped."""
+    from tocsin.flows import flow, task
+
+    work = task(no_op)
 
     @flow
     def submits() -> float:
@@ -67,25 +85,7 @@ def tasks(count: int, rounds: int) -> Figures:
     def maps() -> float:
         return _timed(lambda: work.map(range(count)).result())
 
-    def measure(run: Callable[[], float]) -> float:
-        return round(statistics.median(run() for _ in range(rounds)) / count * 1e6, 1)
-
-    @flow
-    def singles() -> list[float]:
-        return [_timed(lambda: work(1)) for _ in range(count)]
-
-    calls()
-    began = time.process_time()
-    each = singles()
-    cpu = (time.process_time() - began) / count
-    return {
-        "called_us": measure(calls),
-        "called_p50_us": round(statistics.median(each) * 1e6, 1),
-        "called_cpu_us": round(cpu * 1e6, 1),
-        "awaited_us": measure(lambda: asyncio.run(awaits())),
-        "submitted_us": measure(submits),
-        "mapped_us": measure(maps),
-    }
+    return {"submitted_us": _median_us(submits, count, rounds), "mapped_us": _median_us(maps, count, rounds)}
 
 
 def runs(rounds: int) -> Figures:
@@ -143,6 +143,10 @@ def cold(rounds: int) -> Figures:
     }
 
 
+def _median_us(run: Callable[[], float], count: int, rounds: int) -> float:
+    return round(statistics.median(run() for _ in range(rounds)) / count * 1e6, 1)
+
+
 def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["TOCSIN_HOME"] = home
         os.environ.pop("TOCSIN_DATABASE_URL", None)
         figures = cold(given.rounds) | floors(Path(home), given.tasks, given.rounds)
-        figures |= tasks(given.tasks, given.rounds) | runs(given.rounds)
+        figures |= in_line(given.tasks, given.rounds) | beside(given.tasks, given.rounds) | runs(given.rounds)
         _close()
     figures["of_commit"] = round(figures["called_us"] / figures["bare_commit_us"], 1)
     figures["tasks_per_s_mapped"] = round(1e6 / figures["mapped_us"])
