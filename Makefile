@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 STAMP := $(VENV)/.tocsin-installed
+# Each of the processes that share the tests starts servers of its own.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check bench fmt constraints
@@ -26,7 +28,8 @@ dev: setup  ## server, clock, processor, dispatcher and worker in one process
 	@"$(BIN)/tocsin" dev
 
 test: setup  ## all tests; those of Kafka and PostgreSQL where these can be started
-	@"$(BIN)/python" -m pytest
+	@"$(BIN)/python" -m tests.kafka.fetch
+	@"$(BIN)/python" -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal
 
 check: setup  ## ruff, mypy --strict, import contracts
 	@"$(BIN)/ruff" check .
