@@ -33,6 +33,7 @@ from tocsin.events import topic_plan
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
 from tocsin.events.holdings import Membership, Place
+from tocsin.events.hush import Hush, hush
 from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
 from tocsin.events.topics import EVENTS, TOPICS, Topic
 
@@ -41,6 +42,7 @@ TOPIC_EXISTS: Final = 36
 _SIZES: Final = {"max_batch_size": 128 * 1024, "max_request_size": MAX_MESSAGE_BYTES}
 _GONE: Final = "some of these records went to another member of the group; they are handled there"
 
+hush("aiokafka", Hush())
 # Any: aiokafka's headers and settings have no types of their own.
 Headers = list[tuple[str, bytes]]
 Settings = Mapping[str, Any]
@@ -72,11 +74,8 @@ class KafkaBus:
         self.address, self.prefix, self.handover = bootstrap_servers, topic_prefix, handover
         self._delivery_s = delivery_timeout.total_seconds()
         self.patience_s = 2 * request_timeout.total_seconds()
-        self._connection = {
-            "bootstrap_servers": bootstrap_servers,
-            "request_timeout_ms": _milliseconds(request_timeout),
-            **(security or {}),
-        }
+        timeout = {"request_timeout_ms": _milliseconds(request_timeout)}
+        self._connection = {"bootstrap_servers": bootstrap_servers, **timeout, **(security or {})}
         self._writing = {"enable_idempotence": idempotent, "acks": "all", **_SIZES}
         self._reading = {
             "enable_auto_commit": False,
