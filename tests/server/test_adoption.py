@@ -14,7 +14,7 @@ from tocsin.flows.tables import DeploymentRow
 from tocsin.server.adoption import Adoption
 from tocsin.store.engine import Store
 from tocsin.triggers.schedules import Interval
-from tocsin.triggers.store import list_schedules, put_schedule
+from tocsin.triggers.store import list_schedules, pause_schedule, put_schedule
 from tocsin.triggers.tables import Schedule
 
 DAILY = {"cron": "0 6 * * *", "timezone": "Europe/Berlin"}
@@ -111,3 +111,31 @@ async def test_a_change_is_taken_up_within_a_second(store: Store, clock: ManualC
             assert loop.time() - began < 10
     stop.set()
     await serving
+
+
+async def test_what_a_person_paused_stays_paused_through_a_redeploy(store: Store, clock: ManualClock) -> None:
+    deploy(store, clock, DAILY)
+    await adopt(store, clock)
+    with store.begin() as session:
+        pause_schedule(session, "etl", clock.now())
+    deploy(store, clock, HOURLY, tags=["new"])
+    row = (await adopt(store, clock))["etl"]
+    assert (row.kind, row.active) == ("interval", False)
+
+
+async def test_a_deployment_that_changes_its_word_has_the_last_one(store: Store, clock: ManualClock) -> None:
+    deploy(store, clock, DAILY)
+    await adopt(store, clock)
+    with store.begin() as session:
+        pause_schedule(session, "etl", clock.now())
+    for active in (False, True):
+        deploy(store, clock, {**DAILY, "active": active})
+        row = (await adopt(store, clock))["etl"]
+    assert row.active
+
+
+async def test_a_schedule_that_comes_back_ticks_again(store: Store, clock: ManualClock) -> None:
+    for schedules in ((DAILY, HOURLY), (DAILY,), (DAILY, HOURLY)):
+        deploy(store, clock, *schedules)
+        rows = await adopt(store, clock)
+    assert rows["etl-2"].active

@@ -1,7 +1,8 @@
 """Deployments say when they are to run; here that becomes rows of the clock.
 
-The deployment decides: each of its schedules is put as it says, active unless the schedule or the deployment is paused;
-a schedule that it no longer has is paused. Running this twice, or in two processes, changes nothing.
+Each schedule of a deployment is put as it says, and one that it no longer has is paused. A schedule that a person has
+paused stays paused through every redeploy, until the deployment itself says something else about it than before.
+Running this twice, or in two processes, changes nothing.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from tocsin.flows.tables import DeploymentRow
 from tocsin.server.views import SCHEDULE_EXTRAS
 from tocsin.store.engine import Store
 from tocsin.triggers.store import get_schedule, list_schedules, pause_schedule, put_schedule
+from tocsin.triggers.tables import Schedule
 
 LOOK: Final = timedelta(seconds=1)
 
@@ -101,20 +103,29 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
         logger.warning("this schedule is somebody else's", slug=wish.slug, deployment=wish.deployment, owner=owner)
         return
     try:
-        put_schedule(
+        declared = _declared(session, wish.slug)
+        row = put_schedule(
             session,
             wish.slug,
             wish.spec,
             deployment=wish.deployment,
             parameters=wish.parameters,
-            active=wish.active,
+            active=wish.active if wish.active != declared else None,
             catchup=wish.catchup,
             now=now,
         )
+        row.declared = wish.active
+        session.add(row)
     except Invalid as error:
         # It harms only itself; what the row said before is not what the deployment says now.
         logger.error("a deployment's schedule is refused", deployment=wish.deployment, reason=str(error))
         _pause(session, wish.slug, now)
+
+
+def _declared(session: Session, slug: str) -> bool | None:
+    """What the deployment last asked of the schedule; None for a new one."""
+    row = session.get(Schedule, slug)
+    return row.declared if row is not None else None
 
 
 def _other_owner(session: Session, wish: Wish) -> str | None:
@@ -138,7 +149,10 @@ def _retire(session: Session, wanted: Mapping[str, Wish], now: datetime) -> None
 
 
 def _pause(session: Session, slug: str, now: datetime) -> None:
+    """Pause it in the deployment's name: what it says of the schedule next counts as something else than before."""
     try:
-        pause_schedule(session, slug, now)
+        row = pause_schedule(session, slug, now)
     except NotFound:
         return
+    row.declared = False
+    session.add(row)

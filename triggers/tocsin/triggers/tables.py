@@ -17,7 +17,8 @@ class Schedule(SQLModel, table=True):
     """A schedule and how far it has come; the only truth about it.
 
     Every occurrence up to `cursor` has been told as a tick or as skipped; `previous_at` is the last of them, `next_at`
-    the first one after (none: there is no more). `version` grows with every edit.
+    the first one after (none: there is no more). `version` grows with every edit. `declared` is what its deployment
+    last asked `active` to be: a redeploy that says the same again leaves alone what a person has paused since.
     """
 
     __tablename__ = "schedule"
@@ -28,6 +29,7 @@ class Schedule(SQLModel, table=True):
     spec: dict[str, Any] = Field(sa_type=Json)
     timezone: str
     active: bool = True
+    declared: bool | None = None
     catchup: str = "latest"
     window_s: float | None = None
     deployment: str | None = Field(default=None, index=True)

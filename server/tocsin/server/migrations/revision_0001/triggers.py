@@ -15,6 +15,7 @@ def _schedule() -> None:
         *must(JSON, "spec"),
         *must(NAME, "timezone"),
         *must(FLAG, "active"),
+        *may(FLAG, "declared"),
         *must(NAME, "catchup"),
         *may(FLOAT, "window_s"),
         *may(NAME, "deployment"),
