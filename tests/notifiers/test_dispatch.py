@@ -154,6 +154,20 @@ async def test_a_removed_notifier_is_a_dead_delivery(desk: Desk, store: Store) -
     assert desk.deliveries("hook")[0].reason == 'notifier "hook" was removed'
 
 
+async def test_a_key_that_is_missing_is_waited_for(
+    desk: Desk, pagerduty: PagerDutyStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.fire("pagerduty")
+    monkeypatch.setenv("TOCSIN_SECRET_KEY", "A" * 43 + "=")
+    await desk.dispatcher.run_due()
+    assert desk.states("pagerduty") == ["trigger pending"]
+    assert "TOCSIN_SECRET_KEY" in str(desk.deliveries("pagerduty")[0].reason)
+    monkeypatch.delenv("TOCSIN_SECRET_KEY")
+    desk.pass_time(300)
+    await desk.dispatcher.run_due()
+    assert desk.states("pagerduty") == ["trigger delivered"]
+
+
 async def test_no_resolve_overtakes_its_trigger(desk: Desk, pagerduty: PagerDutyStandIn, slack: SlackStandIn) -> None:
     """The trigger is under way, and unanswered, when the resolve is put down."""
     pagerduty.fail(Reset(accept=True))

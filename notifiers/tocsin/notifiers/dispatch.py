@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
@@ -90,7 +91,7 @@ class Dispatcher:
             if await self._start():
                 return
             pause = await self._pause()
-        except DBAPIError as error:
+        except (DBAPIError, PoolTimeoutError) as error:
             _LOG.warning("the database does not answer, trying again: %s", type(error).__name__)
             pause = NAP
         waiting = {asyncio.create_task(watch.wait(pause)), asyncio.create_task(self._freed.wait())}
@@ -134,7 +135,7 @@ class Dispatcher:
         tried = Tried(outcome, self._clock.now(), timedelta(seconds=time.monotonic() - began), size)
         try:
             step = await self._store.run(lambda session: record(session, claimed, tried, self._jitter()))
-        except DBAPIError as error:
+        except (DBAPIError, PoolTimeoutError) as error:
             _LOG.warning(
                 "delivery %s: %s could not be written down, it will be taken up again: %s",
                 *(claimed.id, type(outcome).__name__.lower(), type(error).__name__),
