@@ -177,11 +177,29 @@ def _check_labels(field: str, labels: dict[str, str], *required: str) -> None:
 
 
 def _check_payload(payload: dict[str, Any]) -> None:
+    if _fits(payload, 1):
+        return
     for depth, value in _walk(payload):
         if depth > MAX_DEPTH:
             raise BadEvent(f"payload: nested deeper than {MAX_DEPTH} levels")
         if reason := _unfit(value):
             raise BadEvent(f"payload: {reason}")
+
+
+def _fits(value: Any, depth: int) -> bool:  # Any: whatever the producer put in
+    """Whether everything in `value` can be kept: the short way; why something cannot is found by the long one."""
+    kind = type(value)
+    if depth > MAX_DEPTH:
+        return False
+    if kind is str:
+        return "\0" not in value and (value.isascii() or not _unkeepable(value))
+    if kind is dict:
+        return all(_fits(key, depth + 1) and _fits(child, depth + 1) for key, child in value.items())
+    if kind is list:
+        return all(_fits(child, depth + 1) for child in value)
+    if kind is int:
+        return -_BIGGEST <= value < 2 * _BIGGEST
+    return value is None or kind is bool or (kind is float and isfinite(value))
 
 
 def _unfit(value: Any) -> str | None:  # Any: whatever the producer put in
