@@ -198,7 +198,8 @@ def _fits(value: Any, depth: int) -> bool:  # Any: whatever the producer put in
     if kind is list:
         return all(_fits(child, depth + 1) for child in value)
     if kind is int:
-        return -_BIGGEST <= value < 2 * _BIGGEST
+        fits: bool = -_BIGGEST <= value < 2 * _BIGGEST
+        return fits
     return value is None or kind is bool or (kind is float and isfinite(value))
 
 
