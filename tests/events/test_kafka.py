@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -277,11 +277,10 @@ async def test_a_bus_closes_cleanly_while_its_broker_is_down(apache_kafka: Apach
 # --- a broker that dies and comes back ---
 
 
-@pytest.mark.parametrize("how", ["kill", "graceful"])
-async def test_a_restart_in_the_middle_of_publishing_loses_doubles_and_reorders_nothing(
-    apache_kafka: ApacheBroker, apache_bus: KafkaBus, how: Literal["kill", "graceful"]
+async def test_a_kill_in_the_middle_of_publishing_loses_doubles_and_reorders_nothing(
+    apache_kafka: ApacheBroker, apache_bus: KafkaBus
 ) -> None:
-    """Idempotence: what was sent and not answered is sent again, and written once."""
+    """Idempotence: what was sent and not answered is sent again, and written once. Readers go on by themselves."""
     halfway, total = asyncio.Event(), 6000
 
     async def publish(lane: int) -> None:
@@ -291,35 +290,24 @@ async def test_a_restart_in_the_middle_of_publishing_loses_doubles_and_reorders_
             if start % 1000 == 400:
                 halfway.set()
 
-    async with apache_bus.subscribe("through") as through:
-        early = await through.fetch(wait=SOON)
-        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-            for lane in range(total // 1000):
-                tasks.create_task(publish(lane))
-            await halfway.wait()
-            await asyncio.to_thread(apache_kafka.restart, how)
-        early += await read(through, total - len(early))
+    seen: set[bytes] = set()
+    async with apache_bus.subscribe("through") as through, asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+        for lane in range(total // 1000):
+            tasks.create_task(publish(lane))
+        await halfway.wait()
+        records = await through.fetch(limit=100, wait=LONG)
+        await through.commit(records)
+        seen |= {record.body for record in records}
+        await asyncio.to_thread(apache_kafka.restart, "kill")
+        while len(seen) < total:
+            records = await through.fetch(limit=1000, wait=SOON)
+            with contextlib.suppress(Conflict):
+                await through.commit(records)
+            seen |= {record.body for record in records}
     async with apache_bus.subscribe("after") as after:
         found = await read(after, total)
         assert await after.fetch(wait=SOON) == []
         await after.commit(found)
         assert await after.lag() == 0
     assert by_key(found) == {f"lane-{lane}": list(range(lane * 1000, (lane + 1) * 1000)) for lane in range(6)}
-    assert {record.body for record in early} <= {record.body for record in found}
-
-
-async def test_a_reader_goes_on_after_a_restart(apache_kafka: ApacheBroker, apache_bus: KafkaBus) -> None:
-    await apache_bus.publish(numbered(50))
-    async with apache_bus.subscribe("g") as member:
-        handled = await read(member, 50)
-        await member.commit(handled[:20])
-        await asyncio.to_thread(apache_kafka.restart, "kill")
-        await apache_bus.publish(numbered(50, start=50))
-        seen = {int(record.body) for record in handled}
-        async with asyncio.timeout(60):
-            while len(seen) < 100:
-                records = await member.fetch(wait=SOON)
-                with contextlib.suppress(Conflict):
-                    await member.commit(records)
-                seen |= {int(record.body) for record in records}
-    assert seen == set(range(100))
+    assert seen == {record.body for record in found}
