@@ -9,11 +9,11 @@ from typing import Any
 def exports(room: str, homes: Mapping[str, str]) -> Callable[[str], Any]:  # Any: whatever the name stands for
     """A `__getattr__` for the package `room`: `homes` says in which of its modules each public name lives."""
 
-    def __getattr__(name: str) -> Any:
+    def look_up(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
         value = getattr(import_module(f"{room}.{homes[name]}"), name)
         setattr(sys.modules[room], name, value)
         return value
 
-    return __getattr__
+    return look_up
