@@ -88,6 +88,7 @@ def address(listener: socket.socket) -> str:
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http="h11",  # httptools is quicker, and reads headers without any bound
         log_config=None,
         log_level="warning",
         access_log=False,
