@@ -63,5 +63,5 @@ async def test_an_event_from_outside_runs_a_deployment(tmp_path: Path, home: Pat
     assert [(run.deployment, run.parameters) for run in done] == [("load", {"day": "monday"})]
     assert process.returncode == 0, errors
     assert b"tocsin event tail" in rest
-    assert b"Traceback" not in errors
+    assert b"Traceback" not in errors, errors.decode()
     store.close()
