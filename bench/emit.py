@@ -10,6 +10,7 @@ the clock runs, their encoding is inside.
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -56,10 +57,11 @@ Work = Callable[[list[Event]], object]
 
 
 def sample(number: int) -> Event:
-    """An event of about 700 bytes, such as a flow run's change of state."""
+    """An event of about 700 bytes; ten in a row are of one resource, as the changes of state of a flow run are."""
+    scattered = number // 10 * 2_654_435_761 % 2**32
     return Event(
         event="bench.sample",
-        resource={"tocsin.resource.id": f"bench.resource.{number % 1000}", "tocsin.resource.name": "a resource"},
+        resource={"tocsin.resource.id": f"bench.resource.{scattered:08x}", "tocsin.resource.name": "a resource"},
         related=[{"tocsin.resource.id": f"bench.related.{n}", "tocsin.resource.role": "bench"} for n in range(2)],
         payload={"n": number, "note": "x" * 300},
     )
@@ -67,7 +69,8 @@ def sample(number: int) -> Event:
 
 def batches(count: int, size: int = BATCH) -> list[list[Event]]:
     """`count` new events, `size` together."""
-    return [[sample(number) for number in range(first, first + size)] for first in range(0, count, size)]
+    start = random.randrange(2**28) * 10
+    return [[sample(start + number) for number in range(first, first + size)] for first in range(0, count, size)]
 
 
 class Clock:
@@ -102,9 +105,12 @@ def rates(count: int, size: int, rounds: int, ours: Work, floor: Work) -> Figure
     for _ in range(rounds):
         for clock, work in zip(clocks, (ours, floor), strict=True):
             made = batches(count, size)
+            gc.collect()
+            gc.freeze()  # the collector shall look after the work, not after what the bench has made for it
             with clock.round(count):
                 for batch in made:
                     work(batch)
+            gc.unfreeze()
     return clocks[0].figures(clocks[1])
 
 
