@@ -217,11 +217,17 @@ async def test_no_broker_is_said_at_once_and_by_address(call: str) -> None:
 
 
 async def test_a_broker_that_says_nothing_is_not_waited_for_for_ever() -> None:
+    held: list[asyncio.Task[None]] = []
+
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(hold, "127.0.0.1", 0) as mute:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(asyncio.create_task(hold(reader, writer)))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as mute:
         port = mute.sockets[0].getsockname()[1]
         bus = KafkaBus(f"127.0.0.1:{port}", request_timeout=SOON)
         with pytest.raises(Unavailable):
@@ -230,6 +236,8 @@ async def test_a_broker_that_says_nothing_is_not_waited_for_for_ever() -> None:
             with pytest.raises(Unavailable):
                 await member.fetch()
         await bus.close()
+        _, left_open = await asyncio.wait(held, timeout=10)
+        assert not left_open
 
 
 async def test_a_frozen_broker_ends_a_publish_in_time_and_the_next_one_succeeds(
@@ -311,3 +319,14 @@ async def test_a_kill_in_the_middle_of_publishing_loses_doubles_and_reorders_not
         assert await after.lag() == 0
     assert by_key(found) == {f"lane-{lane}": list(range(lane * 1000, (lane + 1) * 1000)) for lane in range(6)}
     assert seen == {record.body for record in found}
+
+
+async def test_a_stream_names_its_cluster_so_that_offsets_of_another_one_are_not_taken_for_its_own(
+    kafka_bus: KafkaBus, topic_prefix: str
+) -> None:
+    cluster = await kafka_bus.cluster()
+    await kafka_bus.publish(numbered(1))
+    async with kafka_bus.subscribe("g") as member:
+        (record,) = await member.fetch()
+    assert cluster
+    assert record.stream == f"{cluster}/{topic_prefix}{EVENTS}"

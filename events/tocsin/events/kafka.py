@@ -9,37 +9,30 @@ Members of a group read with manual commits. When a group is dealt anew, a membe
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import (
-    CommitFailedError,
-    GroupAuthorizationFailedError,
-    IllegalStateError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
 from aiokafka.partitioner import murmur2
 
 from tocsin.events import topic_plan
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
+from tocsin.events.farewell import end
 from tocsin.events.holdings import Membership, Place
 from tocsin.events.hush import Hush, hush
 from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
 from tocsin.events.topics import EVENTS, TOPICS, Topic
 
-CLOSE_S: Final = 15.0
 TOPIC_EXISTS: Final = 36
 _SIZES: Final = {"max_batch_size": 128 * 1024, "max_request_size": MAX_MESSAGE_BYTES}
+_MS: Final = timedelta(milliseconds=1)
 _GONE: Final = "some of these records went to another member of the group; they are handled there"
 
 hush("aiokafka", Hush())
@@ -74,18 +67,19 @@ class KafkaBus:
         self.address, self.prefix, self.handover = bootstrap_servers, topic_prefix, handover
         self._delivery_s = delivery_timeout.total_seconds()
         self.patience_s = 2 * request_timeout.total_seconds()
-        timeout = {"request_timeout_ms": _milliseconds(request_timeout)}
+        timeout = {"request_timeout_ms": request_timeout // _MS}
         self._connection = {"bootstrap_servers": bootstrap_servers, **timeout, **(security or {})}
         self._writing = {"enable_idempotence": idempotent, "acks": "all", **_SIZES}
         self._reading = {
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
-            "session_timeout_ms": _milliseconds(session_timeout),
-            "heartbeat_interval_ms": _milliseconds(heartbeat),
-            "rebalance_timeout_ms": _milliseconds(handover + session_timeout),
+            "session_timeout_ms": session_timeout // _MS,
+            "heartbeat_interval_ms": heartbeat // _MS,
+            "rebalance_timeout_ms": (handover + session_timeout) // _MS,
         }
         self._opening = asyncio.Lock()
+        self._cluster: str | None = None
         self._producer: AIOKafkaProducer | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -112,15 +106,11 @@ class KafkaBus:
 
     async def prepare(self, topics: Sequence[Topic] = TOPICS) -> None:
         """Create the topics that are missing. Raises `Invalid`, naming the mend, for those that do not fit."""
-        admin = AIOKafkaAdminClient(**self._connection)
-        try:
-            await self.ask(admin.start())
+        async with self._administered() as admin:
             found = await self.ask(self._partitions(admin))
             if missing := topic_plan.missing(topics, self.prefix, found):
                 await self.ask(self._create(admin, missing))
                 await self.ask(self._settled(admin, topics))
-        finally:
-            await admin.close()
 
     async def close(self) -> None:
         """Let go of the connections; a publish that is still under way fails."""
@@ -128,6 +118,13 @@ class KafkaBus:
             self._abandon(self._producer)
         while self._ending:
             await asyncio.wait(self._ending)
+
+    async def cluster(self) -> str:
+        """The id of the cluster: offsets kept elsewhere mean nothing on another one, or on this one made anew."""
+        if self._cluster is None:
+            async with self._administered() as admin:
+                self._cluster = str((await self.ask(admin.describe_cluster())).get("cluster_id") or "")
+        return self._cluster
 
     async def consumer(self, group: str, topics: Sequence[str]) -> AIOKafkaConsumer:
         """A started consumer that belongs to the group and has not subscribed yet."""
@@ -147,17 +144,17 @@ class KafkaBus:
         try:
             async with asyncio.timeout(self.patience_s):
                 return await question
-        except (KafkaError, TimeoutError) as error:
+        except (errors.KafkaError, TimeoutError) as error:
             raise self.translated(error) from error
 
     def translated(self, error: Exception) -> TocsinError:
         """The error that a caller can act on."""
         match error:
-            case MessageSizeTooLargeError():
+            case errors.MessageSizeTooLargeError():
                 return BadEvent(f"message too large for Kafka at {self.address}: raise the topic's max.message.bytes")
-            case UnknownTopicOrPartitionError():
+            case errors.UnknownTopicOrPartitionError():
                 return self._missing("a topic")
-            case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
+            case errors.TopicAuthorizationFailedError() | errors.GroupAuthorizationFailedError():
                 return Invalid(f"Kafka at {self.address} refuses us: {error}; grant tocsin's principal access")
             case TimeoutError():
                 return self._away("no answer in time")
@@ -182,7 +179,7 @@ class KafkaBus:
                 outcomes = await asyncio.gather(*work, return_exceptions=True)
             for error in filter(None, outcomes):
                 raise error
-        except (KafkaError, TimeoutError) as error:
+        except (errors.KafkaError, TimeoutError) as error:
             self._abandon(producer)
             raise self.translated(error) from error
 
@@ -217,6 +214,15 @@ class KafkaBus:
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
+    @asynccontextmanager
+    async def _administered(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(**self._connection)
+        try:
+            await self.ask(admin.start())
+            yield admin
+        finally:
+            await admin.close()
+
     async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
         """How many partitions each topic has; asking for all of them creates none."""
         return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(None)}
@@ -241,7 +247,7 @@ class KafkaSubscription:
     def __init__(self, bus: KafkaBus, group: str, topics: Sequence[str]) -> None:
         self._bus, self._group, self._topics = bus, group, tuple(topics)
         self._consumer: AIOKafkaConsumer | None = None
-        self._member = Membership(bus.handover)
+        self._member, self._cluster = Membership(bus.handover), ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,7 +266,7 @@ class KafkaSubscription:
             return []
         try:
             found = await consumer.getmany(timeout_ms=int(1000 * max(0.0, end - loop.time())), max_records=limit)
-        except KafkaError as error:
+        except errors.KafkaError as error:
             await self._leave()
             raise self._bus.translated(error) from error
         return [self._hand_out(place, record) for place, records in found.items() for record in records]
@@ -282,7 +288,7 @@ class KafkaSubscription:
         """Back to the committed position of every partition that this member holds."""
         if self._consumer is not None and self._member.reading:
             for place, offset in self._member.holdings.positions().items():
-                self._consumer.seek(TopicPartition(*place), offset)
+                self._consumer.seek(_partition(place), offset)
 
     async def lag(self) -> int:
         """Records behind the group's committed position on the partitions that this member was dealt."""
@@ -300,6 +306,7 @@ class KafkaSubscription:
 
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
+            self._cluster = await self._bus.cluster()
             self._consumer = await self._bus.consumer(self._group, self._topics)
             names = [self._bus.prefix + topic for topic in self._topics]
             self._consumer.subscribe(topics=names, listener=_Rebalance(self._member))
@@ -312,10 +319,11 @@ class KafkaSubscription:
             await _end_consumer(consumer)
 
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
-        self._member.holdings.hand_out(place, record.offset)
+        stream = f"{self._cluster}/{place.topic}"
+        self._member.holdings.hand_out((stream, place.partition), record.offset)
         key = (record.key or b"").decode(errors="replace")
         topic = place.topic.removeprefix(self._bus.prefix)
-        return Record(topic, key, record.value or b"", place.topic, place.partition, record.offset)
+        return Record(topic, key, record.value or b"", stream, place.partition, record.offset)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -367,32 +375,21 @@ async def _send_batch(producer: AIOKafkaProducer, place: TopicPartition, batch: 
 
 async def _taken(consumer: AIOKafkaConsumer, moves: Mapping[Place, int]) -> None:
     try:
-        await consumer.commit({TopicPartition(*place): offset for place, offset in moves.items()})
-    except (CommitFailedError, IllegalStateError) as error:
+        await consumer.commit({_partition(place): offset for place, offset in moves.items()})
+    except (errors.CommitFailedError, errors.IllegalStateError) as error:
         raise Conflict(_GONE) from error
+
+
+def _partition(place: Place) -> TopicPartition:
+    """The partition that a place ("cluster/topic", number) stands for."""
+    return TopicPartition(place[0].partition("/")[2], place[1])
 
 
 async def _end_producer(producer: AIOKafkaProducer) -> None:
     """Stop a producer; what it could not send by now it must not send later, behind its successor."""
-    producer._message_accumulator.fail_all(KafkaError("given up"))
-    await _end(producer.stop, producer.client.close)
+    producer._message_accumulator.fail_all(errors.KafkaError("given up"))
+    await end(producer.stop, producer.client.close)
 
 
 async def _end_consumer(consumer: AIOKafkaConsumer) -> None:
-    await _end(consumer.stop, consumer._client.close)
-
-
-async def _end(*steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Take the steps of a farewell, each for `CLOSE_S` at the most: a broker that is away must not hold us."""
-    for step in steps:
-        task = asyncio.create_task(step())
-        await asyncio.wait({task}, timeout=CLOSE_S)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-
-
-def _milliseconds(span: timedelta) -> int:
-    return round(span.total_seconds() * 1000)
+    await end(consumer.stop, consumer._client.close)
