@@ -6,6 +6,8 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 STAMP := $(VENV)/.tocsin-installed
 # Each of the processes that share the tests starts servers of its own.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Which tests; those that kill processes for minutes on end: make test MARKS=faults
+MARKS ?= not faults
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check bench fmt constraints
@@ -27,9 +29,9 @@ demo: setup  ## the whole way of an event, from a flow to a phone, in a minute
 dev: setup  ## server, clock, processor, dispatcher and worker in one process
 	@"$(BIN)/tocsin" dev
 
-test: setup  ## all tests; those of Kafka and PostgreSQL where these can be started
+test: setup  ## the tests, with those of Kafka and PostgreSQL where these can be started; MARKS=faults: the killing ones
 	@"$(BIN)/python" -m tests.kafka.fetch
-	@"$(BIN)/python" -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal
+	@"$(BIN)/python" -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal -m '$(MARKS)'
 
 check: setup  ## ruff, mypy --strict, import contracts
 	@"$(BIN)/ruff" check .
