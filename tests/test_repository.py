@@ -58,6 +58,7 @@ def found(pattern: re.Pattern[str]) -> list[str]:
         (MACHINES, "see /" + "home/ann/notes", True),
         (MACHINES, "docs/work/x and /var/lib", False),
     ],
+    ids=["index", "image", "option", "no registry", "work folder", "home folder", "no machine"],
 )
 def test_the_patterns_find_what_they_should(pattern: re.Pattern[str], text: str, hit: bool) -> None:
     assert bool(pattern.search(text)) is hit
