@@ -1,15 +1,34 @@
 """What docs/flows.md shows runs."""
 
 import re
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.flows.conftest import Book
+from tocsin.flows import entrypoint
+from tocsin.flows.runs import create_run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "flows.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
 
 
 def test_the_example_of_the_guide_runs(quick: Book) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    code, _ = EXAMPLES
     exec(compile(code, str(GUIDE), "exec"), {"__name__": "guide"})
     assert quick.flow_runs()[0].state_name == "Completed"
     assert sorted(quick.lines()) == ["fetching berlin", "fetching lagos"]
+
+
+def test_the_deployment_of_the_guide_fills_in_the_day(
+    quick: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "guide_takings.py").write_text("\n".join(EXAMPLES))
+    entrypoint.load("guide_takings.py:takings", str(tmp_path))
+    sys.modules.pop("guide_takings").every_morning.apply(quick.store)
+    with quick.store.begin() as session:
+        run = create_run(session, "takings", now=datetime(2026, 3, 2, 5, tzinfo=UTC))
+        assert run.parameters == {"day": "2026-03-02"}
