@@ -191,6 +191,7 @@ MISTAKES = [
     ("a module that is not there", "deployment apply nothing_here", 1, "nothing_here"),
     ("a file without deployments", "deployment apply rules.yaml", 1, "rules.yaml"),
     ("a file that raises", "deployment apply broken.py", 1, "ZeroDivisionError"),
+    ("a flow's file that raises", "deployment apply broken.py:etl", 1, "broken.py:etl: ZeroDivisionError"),
     ("a schedule that cannot be", "deployment apply flows.py:etl --cron 61", 1, "cron"),
     ("an unknown schedule", "schedule preview nothing", 1, "nothing"),
     ("an unknown notifier", "notifier test team", 1, "team"),

@@ -10,8 +10,9 @@ from sqlmodel import Session
 from tocsin.automations import store as automations
 from tocsin.automations.documents import Loaded, automation_from
 from tocsin.events.clock import Clock
-from tocsin.events.errors import Conflict, Invalid
+from tocsin.events.errors import Conflict, Invalid, TocsinError
 from tocsin.events.ids import uuid7
+from tocsin.flows import entrypoint
 from tocsin.flows.deployments import Deployment
 from tocsin.flows.pools import create_pool as make_pool
 from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
@@ -65,11 +66,23 @@ def create_pool(session: Session, name: str, *, concurrency: int | None, now: da
 
 
 def apply_deployments(store: Store, deployments: Sequence[Deployment], now: datetime) -> list[views.DeploymentView]:
-    """Put deployments on record. Raises Invalid, before any is stored, for a schedule that cannot be."""
+    """Put deployments on record. Raises Invalid, before any is stored, for a flow or a schedule that cannot be."""
     for deployment in deployments:
+        _check_entrypoint(deployment)
         for entry in deployment.schedules:
             _check_schedule(deployment.name, entry)
     return [views.DeploymentView.model_validate(deployment.apply(store, now=now)) for deployment in deployments]
+
+
+def _check_entrypoint(deployment: Deployment) -> None:
+    if deployment.flow_name:
+        return  # made from the flow itself
+    try:
+        entrypoint.load(deployment.entrypoint, deployment.path)
+    except TocsinError:
+        raise
+    except Exception as error:  # whatever a person's module raises, it is the module that has to be mended
+        raise Invalid(f"{deployment.entrypoint}: {type(error).__name__}: {error}") from error
 
 
 def apply_automations(session: Session, found: Loaded, now: datetime) -> list[automations.Applied]:
