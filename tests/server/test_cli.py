@@ -192,6 +192,7 @@ MISTAKES = [
     ("a file without deployments", "deployment apply rules.yaml", 1, "rules.yaml"),
     ("a file that raises", "deployment apply broken.py", 1, "ZeroDivisionError"),
     ("a flow's file that raises", "deployment apply broken.py:etl", 1, "broken.py:etl: ZeroDivisionError"),
+    ("a file without automations", "automation apply flows.py", 1, "no automation"),
     ("a schedule that cannot be", "deployment apply flows.py:etl --cron 61", 1, "cron"),
     ("an unknown schedule", "schedule preview nothing", 1, "nothing"),
     ("an unknown notifier", "notifier test team", 1, "team"),

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tocsin.automations import documents
+from tocsin.events.errors import Invalid
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Limit, Output, print_json, show_one, show_rows
@@ -24,11 +25,13 @@ def apply(
 ) -> None:
     """Put the automations (and notifiers) that a file or module defines on record; others are left alone."""
     found = documents.load(target)
+    if not (found.automations or found.notifiers):
+        raise Invalid(f"{target}: no automation or notifier in it")
     with opened() as store, store.begin() as session:
         applied = commands.apply_automations(session, found, datetime.now(UTC))
     rows = [{"kind": "notifier", "name": block.name, "change": "put"} for block in found.notifiers]
     rows += [{"kind": "automation", "name": one.name, "change": one.change} for one in applied]
-    show_rows(rows, output, ("kind", "name", "change"), f"{target} defines no automation")
+    show_rows(rows, output, ("kind", "name", "change"), "")
 
 
 @app.command
