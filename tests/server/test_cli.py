@@ -193,6 +193,7 @@ MISTAKES = [
     ("a file that raises", "deployment apply broken.py", 1, "ZeroDivisionError"),
     ("a flow's file that raises", "deployment apply broken.py:etl", 1, "broken.py:etl: ZeroDivisionError"),
     ("a file without automations", "automation apply flows.py", 1, "no automation"),
+    ("an open door", "server --host 0.0.0.0 --port 0", 1, "set TOCSIN_API_KEY"),
     ("a schedule that cannot be", "deployment apply flows.py:etl --cron 61", 1, "cron"),
     ("an unknown schedule", "schedule preview nothing", 1, "nothing"),
     ("an unknown notifier", "notifier test team", 1, "team"),

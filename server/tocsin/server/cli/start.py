@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tocsin.server.settings import load
+from tocsin.server.settings import check_binding, load
 
 Host = Annotated[str | None, Parameter(help="Address to listen on (default: TOCSIN_HOST).")]
 Port = Annotated[int | None, Parameter(help="Port to listen on (default: TOCSIN_PORT); 0 takes a free one.")]
@@ -14,6 +14,7 @@ Pool = Annotated[str | None, Parameter(help="Whose runs to take (default: TOCSIN
 
 def server(*, host: Host = None, port: Port = None) -> None:
     """Serve the HTTP API. Listens on loopback; any other address needs TOCSIN_API_KEY."""
+    check_binding(load(host=host, port=port))
     _run("server", host=host, port=port)
 
 
