@@ -217,7 +217,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(cli: Cli, flows: Path, words: st
         ("TOCSIN_PORT", "x", "TOCSIN_PORT"),
         ("TOCSIN_DATABASE_URL", "mysql://u:hunter22@db/t", "mysql"),
         ("TOCSIN_DATABASE_URL", "postgresql://u:hunter22@127.0.0.1:9/t", "127.0.0.1"),
-        ("TOCSIN_API_URL", "http://127.0.0.1:9", "tocsin server"),
+        ("TOCSIN_API_URL", "http://127.0.0.1:9", ":9: [Errno"),
         ("TOCSIN_API_URL", "ftp://127.0.0.1", "http"),
     ],
 )
@@ -325,3 +325,4 @@ def test_a_server_that_is_not_there_is_unreachable(cli: Cli, monkeypatch: pytest
     monkeypatch.setenv("TOCSIN_API_URL", "http://127.0.0.1:9")
     ended = cli("health", "-o", "json")
     assert (ended.code, ended.json()["status"]) == (1, "unreachable")
+    assert "urlopen" not in ended.json()["reason"]

@@ -2,7 +2,7 @@
 
 import json
 from typing import Annotated, Any, Literal
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from cyclopts import Parameter
@@ -11,13 +11,15 @@ from tocsin.server.settings import Settings, load
 
 Role = Literal["server", "scheduler", "processor", "dispatcher", "worker"]
 
+Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])]
+
 
 def health(
     role: Annotated[Role, Parameter(help="Whose health; the server is asked over HTTP.")] = "server",
     /,
     *,
     ready: Annotated[bool, Parameter(help="Also: can it do its work?")] = False,
-    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
+    output: Output = "table",
 ) -> int:
     """Exit code 0 when the role is well, else 1 and the reason.
 
@@ -40,6 +42,8 @@ def _server(settings: Settings, ready: bool) -> dict[str, Any]:  # Any: members 
             return found
     except HTTPError as error:
         return _said(error)
+    except URLError as error:
+        return {"status": "unreachable", "reason": f"{url}: {error.reason}"}
     except (OSError, ValueError) as error:
         return {"status": "unreachable", "reason": f"{url}: {error}"}
 

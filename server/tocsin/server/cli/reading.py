@@ -106,8 +106,9 @@ def _ask(settings: Settings, path: str, query: dict[str, Any]) -> Any:  # Any: u
         return urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - checked above
     except HTTPError as error:
         raise Invalid(f"{url}: {_detail(error)}") from error
-    except (URLError, OSError) as error:
-        raise Unavailable(f"{url}: {error}; is `tocsin server` running there?") from error
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise Unavailable(f"{url}: {reason}; is `tocsin server` running there?") from error
 
 
 def _detail(error: HTTPError) -> str:
