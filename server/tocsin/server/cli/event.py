@@ -18,15 +18,18 @@ Name = Annotated[str | None, Parameter(help="Event name, or a prefix ending in `
 Resource = Annotated[str | None, Parameter(help="Resource id, or a prefix ending in `*`.")]
 Related = Annotated[str | None, Parameter(help="Id of a related resource, or a prefix ending in `*`.")]
 
+# Without `negative`, the help offers an `--empty-…` for each.
+Repeated = Annotated[list[str] | None, Parameter(negative=())]
+
 
 @app.command
 def emit(
-    name: Annotated[str, Parameter(help="Dotted name; not beginning with `tocsin.`.")],
+    name: Annotated[str, Parameter(help="Dotted name; those under `tocsin` are its own.")],
     resource: Annotated[str, Parameter(help="Id of the resource it happened to.")],
     /,
     *,
-    label: Annotated[list[str] | None, Parameter(help="Label of the resource, `key=value`; repeat it.")] = None,
-    related: Annotated[list[str] | None, Parameter(help="Related resource, `role=id`; repeat it.")] = None,
+    label: Annotated[Repeated, Parameter(help="Label of the resource, `key=value`; repeat it.")] = None,
+    related: Annotated[Repeated, Parameter(help="Related resource, `role=id`; repeat it.")] = None,
     payload: Annotated[str | None, Parameter(help="A JSON object.")] = None,
     occurred: Annotated[datetime | None, Parameter(help="With a zone; default: now.")] = None,
     event_id: Annotated[UUID | None, Parameter(name="--id", help="Makes a repeat harmless.")] = None,

@@ -11,7 +11,7 @@ from tocsin.server.settings import Settings, load
 
 Role = Literal["server", "scheduler", "processor", "dispatcher", "worker"]
 
-Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])]
+Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"], help="A line, or JSON for programs.")]
 
 
 def health(

@@ -9,6 +9,7 @@ from tocsin.server.settings import check_binding, load
 
 Host = Annotated[str | None, Parameter(help="Address to listen on (default: TOCSIN_HOST).")]
 Port = Annotated[int | None, Parameter(help="Port to listen on (default: TOCSIN_PORT); 0 takes a free one.")]
+Told = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"], help="For people, or JSON for programs.")]
 Pool = Annotated[str | None, Parameter(help="Whose runs to take (default: TOCSIN_WORK_POOL).")]
 
 
@@ -40,7 +41,7 @@ def worker(
     _run("worker", work_pool=pool, worker_limit=limit)
 
 
-def demo(*, output: Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])] = "text") -> int:
+def demo(*, output: Told = "text") -> int:
     """Play one event's whole way on a database of its own: a flow fails, people are told, it recovers."""
     from tocsin.server.demo.program import main
 
