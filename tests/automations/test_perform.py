@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 from standardwebhooks import Webhook as Verifier
 
 from tests.automations.parts import (
@@ -239,11 +239,24 @@ async def test_a_tick_runs_its_deployment(store: Store, clock: ManualClock) -> N
     assert (run.parameters, run.creator) == ({"a": 1}, {RESOURCE_ID: "tocsin.schedule.nightly"})
 
 
-async def test_an_incident_opens_is_updated_and_resolved(store: Store, clock: ManualClock) -> None:
+TELL = {"type": "send-notification", "notifier": "pager"}
+
+
+def paging(store: Store, *actions: dict[str, str]) -> None:
+    """An automation that does this for a failed run, until the run completes."""
     with store.begin() as session:
         put_notifier(session, PagerDuty.model_validate({"name": "pager", "routing_key": "k" * 32}), START)
-    tell = {"type": "send-notification", "notifier": "pager"}
-    define(store, rule("rule", tell, resolve_on={"expect": ["tocsin.flow-run.Completed"]}))
+    define(store, rule("rule", *actions, resolve_on={"expect": ["tocsin.flow-run.Completed"]}))
+
+
+def incident_states(store: Store) -> list[str]:
+    """The states of all incidents, the first to open first."""
+    with store.read() as session:
+        return list(session.exec(select(Incident.state).order_by(col(Incident.opened))))
+
+
+async def test_an_incident_opens_is_updated_and_resolved(store: Store, clock: ManualClock) -> None:
+    paging(store, TELL)
     await decided(store, clock, a_run("Failed"), a_run("Failed", at=1))
     await Performer(store, clock).settle()
     await decided(store, clock, a_run("Completed", at=2))
@@ -254,6 +267,31 @@ async def test_an_incident_opens_is_updated_and_resolved(store: Store, clock: Ma
     assert (incident.state, incident.depth) == ("resolved", 1)
     assert "trigger" in {delivery.action for delivery in deliveries}
     assert outcomes(store) == ["executed"] * 3
+
+
+async def test_the_end_is_told_after_what_it_ends_though_both_were_decided_together(
+    store: Store, clock: ManualClock
+) -> None:
+    paging(store, {"type": "do-nothing"}, TELL)
+    await decided(store, clock, a_run("Failed"), a_run("Completed", at=1))
+    await Performer(store, clock).settle()
+    assert incident_states(store) == ["resolved"]
+    assert outcomes(store) == ["executed"] * 3
+
+
+async def test_the_end_waits_while_what_it_ends_is_tried_again(store: Store, clock: ManualClock) -> None:
+    paging(store, TELL)
+    await decided(store, clock, a_run("Failed"))
+    with store.begin() as session:  # its first attempt failed, or another performer is at it
+        first = session.exec(select(StoredInvocation)).one()
+        first.due = clock.now() + timedelta(seconds=4)
+        session.add(first)
+    await decided(store, clock, a_run("Completed", at=1))
+    for _ in range(8):
+        await Performer(store, clock).settle()
+        clock.advance(timedelta(seconds=1))
+    assert incident_states(store) == ["resolved"]
+    assert [row.tries for row in invocations(store)] == [1, 1]
 
 
 UNDONE = [

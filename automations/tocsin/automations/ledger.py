@@ -22,6 +22,8 @@ DUE: Final = "due"
 DONE: Final = "done"
 FAILED: Final = "failed"
 
+NOTIFICATION: Final = "send-notification"
+
 _AT_ONCE: Final = 400
 
 Version = int
@@ -52,6 +54,18 @@ def write_firings(session: Session, firings: Sequence[Firing], now: datetime) ->
 def write_invocations(session: Session, invocations: Sequence[Invocation], now: datetime) -> None:
     """Put invocations into the ledger, due now, the refused ones as failed; what is there already is left alone."""
     insert_new(session, StoredInvocation, [_invocation_row(one, now) for one in invocations])
+
+
+def begins_still(session: Session, ending: UUID) -> bool:
+    """Whether a notification is still due of the episode that the firing `ending` ends."""
+    episode = select(StoredFiring.episode).where(StoredFiring.id == ending).scalar_subquery()
+    begun = (
+        select(StoredInvocation.id)
+        .join(StoredFiring, col(StoredFiring.id) == col(StoredInvocation.firing_id))
+        .where(col(StoredFiring.episode) == episode, StoredFiring.state == "Triggered")
+        .where(StoredInvocation.action == NOTIFICATION, StoredInvocation.state == DUE)
+    )
+    return session.exec(begun.limit(1)).first() is not None
 
 
 def invocation_of(row: StoredInvocation) -> Invocation:

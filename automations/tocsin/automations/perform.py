@@ -18,7 +18,7 @@ from sqlmodel import Session, col, or_, select
 from tocsin.automations import calls, lifecycle
 from tocsin.automations.attempts import Again, Attempt, Executed, Failed, database_wait, webhook_wait
 from tocsin.automations.carry import carry_out
-from tocsin.automations.ledger import CHANNEL, DONE, DUE, FAILED, invocation_of
+from tocsin.automations.ledger import CHANNEL, DONE, DUE, FAILED, NOTIFICATION, begins_still, invocation_of
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Unavailable
@@ -113,8 +113,13 @@ class Performer:
         events: list[Event] = []
         prepared: list[calls.Call] = []
         taken = 0
-        for row in session.exec(claimable(session, self._due(now).limit(BATCH))).all():
+        rows = session.exec(claimable(session, self._due(now).limit(BATCH))).all()
+        for row in sorted(rows, key=_ends):
             if row.action == WEBHOOK and len(prepared) >= free:
+                continue
+            if _ends(row) and begins_still(session, row.firing_id):
+                row.due = now + IDLE
+                session.add(row)
                 continue
             taken += 1
             row.tries += 1
@@ -227,6 +232,11 @@ class Performer:
         if len(self._under_way) >= self._at_once:
             statement = statement.where(StoredInvocation.action != WEBHOOK)
         return statement
+
+
+def _ends(row: StoredInvocation) -> bool:
+    """Whether it tells that something is over: it comes after what tells that it began, or nothing would be over."""
+    return row.action == NOTIFICATION and row.arguments.get("action") == "resolve"
 
 
 def _failed(row: StoredInvocation, now: datetime, reason: str, details: dict[str, Any]) -> list[Event]:
