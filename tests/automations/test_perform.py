@@ -66,6 +66,20 @@ async def test_a_webhook_is_called_once_and_told(store: Store, clock: ManualCloc
     assert executed.payload["response_body"] == "thank you"
 
 
+async def test_a_receiver_that_echoes_what_it_got_gives_no_secret_away(store: Store, clock: ManualClock) -> None:
+    headers = {"Authorization": "Bearer 7f3a-hush-hush-91", "X-Key": "k-123456789"}
+    define(store, on("call", CallWebhook.model_validate({"url": "http://a", "headers": headers})))
+    await decided(store, clock, happened("x"))
+    echo = json.dumps({"headers": headers, "token": "7f3a-hush-hush-91"})
+    edge = "." * 994 + "k-123456789"  # cut in the middle of a secret
+    await Performer(store, clock, Outbox([Answer(200, {}, edge)])).settle()
+    await decided(store, clock, happened("x"))
+    await Performer(store, clock, Outbox([Answer(200, {}, echo)])).settle()
+    bodies = [executed.payload["response_body"] for executed in told(store, "tocsin.automation.action.")]
+    assert "(redacted)" in bodies[1]
+    assert not any(leaked in body for leaked in ("hush", "k-123") for body in bodies)
+
+
 async def test_a_secret_signs_the_request(store: Store) -> None:
     clock = ManualClock(NOW)
     action = CallWebhook.model_validate(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -16,8 +16,8 @@ from tocsin.automations.secrets import reveal
 from tocsin.events.clock import Clock
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.notifiers.blocks import Webhook
-from tocsin.notifiers.http import Result
-from tocsin.notifiers.redact import learn
+from tocsin.notifiers.http import Answer, Result
+from tocsin.notifiers.redact import learn, redact
 from tocsin.notifiers.registry import get_notifier
 
 TIMEOUT: Final = timedelta(seconds=15)
@@ -65,7 +65,7 @@ def prepare(session: Session, invocation: Invocation, attempt: int) -> Call | Fa
         headers = {name.lower(): reveal(value) for name, value in arguments["headers"].items()}
     except (NotFound, Invalid) as error:
         return Failed(str(error), {})
-    learn(*headers.values(), *([secret] if secret else []))
+    learn(*_hidden(headers), *([secret] if secret else []))
     body, kind = _body(arguments["payload"])
     return Call(invocation, attempt, url, body, {"content-type": kind, **headers}, secret, allow)
 
@@ -77,7 +77,18 @@ async def make(call: Call, sender: Sender, clock: Clock) -> Attempt:
         headers = {**call.headers, **_signed(call, now)}
     except ValueError as error:
         return Failed(f"the signing secret cannot be used: {error}", {})
-    return of_answer(await sender.post(call.url, call.body, headers, allow=call.allow, timeout=TIMEOUT), clock.now())
+    result = await sender.post(call.url, call.body, headers, allow=call.allow, timeout=TIMEOUT)
+    return of_answer(_masked(result), clock.now())
+
+
+def _masked(result: Result) -> Result:
+    """The result without the secrets that a receiver may echo; masked whole, for half a secret is not known again."""
+    return replace(result, body=redact(result.body)) if isinstance(result, Answer) else result
+
+
+def _hidden(headers: Mapping[str, str]) -> list[str]:
+    """What must not be shown of headers: their values, and in `Bearer …` what stands behind the scheme."""
+    return [part for value in headers.values() for part in (value, value.partition(" ")[2])]
 
 
 def _signed(call: Call, now: datetime) -> dict[str, str]:
