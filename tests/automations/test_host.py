@@ -7,6 +7,7 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import pytest
 from sqlmodel import Session, select
 
@@ -34,7 +35,7 @@ from tocsin.automations.store import enable
 from tocsin.automations.tables import TriggerState
 from tocsin.events.bus import Bus, Message, Record, Subscription
 from tocsin.events.memory import MemoryBus
-from tocsin.events.model import Event
+from tocsin.events.model import RESOURCE_ID, Event
 from tocsin.events.topics import DEAD_LETTERS, EVENTS, EXTERNAL
 from tocsin.store.engine import Store
 from tocsin.store.logbus import LogBus
@@ -99,6 +100,26 @@ async def test_poison_is_buried_with_its_reason_and_the_rest_goes_on(store: Stor
         letters = await subscription.fetch(wait=SOON)
     assert len(letters) == len(poison)
     assert all(b"not an event" in letter.body or b"KeyError" in letter.body for letter in letters)
+
+
+FAT = [
+    pytest.param({"tocsin.chain.depth": "9" * 5_000}, id="a depth beyond all numbers"),
+    pytest.param({"tocsin.chain.depth": "9" * 40}, id="a depth beyond 64 bits"),
+    pytest.param({RESOURCE_ID: "r" * 600_000}, id="a long resource id"),
+    pytest.param({"tocsin.resource.name": "r" * 999_600}, id="a long name"),
+    pytest.param({"group": "g" * 600_000}, id="a long key"),
+]
+
+
+@pytest.mark.parametrize("labels", FAT)
+async def test_an_event_that_goes_to_the_limits_harms_only_itself(store: Store, labels: dict[str, str]) -> None:
+    bus = MemoryBus()
+    define(store, quiet("rule", "x", for_each=["group"]))
+    honest = happened("x")
+    for event in (happened("x", labels=labels), honest):
+        await bus.publish([Message(EXTERNAL, "k", msgspec.json.encode(event))])
+    await handled(Host(store, bus, clock=a_clock()), bus)
+    assert honest.id in [firing.event_id for firing in firings(store)]
 
 
 async def test_what_others_wrote_to_a_broker_is_checked(store: Store) -> None:

@@ -49,6 +49,8 @@ REFUSED = [
     pytest.param(body(event="tocsin.flow-run.Failed"), "kept for tocsin itself", id="foreign tocsin. name"),
     pytest.param(body(event=""), "1 to 1,024 characters", id="empty name"),
     pytest.param(body(event="x" * 1025), "1 to 1,024 characters", id="long name"),
+    pytest.param(body(event="\u00e9" * 513), "1 to 1,024 characters", id="long name in bytes"),
+    pytest.param(body(resource={"tocsin.resource.id": "x" * 2049}), "at most 2,048 bytes", id="long id"),
     pytest.param(body(event="a\nb"), "control character", id="line break in the name"),
     pytest.param(body(event="a\u202eb"), "control character", id="right-to-left override in the name"),
     pytest.param(body(event="orders.*"), "`*` is for patterns", id="glob in the name"),

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from tocsin.automations.plan import Invocation
-from tocsin.events.codec import check
+from tocsin.events.codec import encode
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import derive
 from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
@@ -32,12 +32,13 @@ def changed(name: str, verb: Literal["created", "updated", "deleted"], digest: s
 
 
 def fired(firing: Firing) -> Event:
-    """`tocsin.automation.triggered` or `.resolved`; its id is the firing's own."""
+    """`tocsin.automation.triggered` or `.resolved`; its id is the firing's own. Raises `BadEvent` for one too large."""
     told = _fired(firing, _shown(firing.event))
     try:
-        check(told)
+        encode(told)
     except BadEvent:  # the triggering event fits the limits alone, but not inside another one
         told = _fired(firing, _briefly(firing.event))
+        encode(told)
     return told
 
 

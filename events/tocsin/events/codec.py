@@ -18,6 +18,7 @@ from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 MAX_NAME: Final = 1_024
+MAX_ID: Final = 2_048
 MAX_LABELS: Final = 500
 MAX_RELATED: Final = 100
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -99,9 +100,10 @@ def admit(event: Event, now: datetime) -> Event:
 
 def check(event: Event) -> None:
     """Raise `BadEvent` with the field and the reason unless every part of `event` can travel and be kept."""
-    if not event.event or len(event.event) > MAX_NAME or _unprintable(event.event):
+    if not event.event or _unprintable(event.event) or _longer(event.event, MAX_NAME):
         raise BadEvent(
-            f"event name {event.event[:80]!r}: 1 to {MAX_NAME:,} characters, none of them a control character"
+            f"event name {event.event[:80]!r}: 1 to {MAX_NAME:,} characters (bytes of UTF-8), "
+            "none of them a control character"
         )
     if "*" in event.event:
         raise BadEvent(f"event name {event.event[:80]!r}: `*` is for patterns, not for names")
@@ -110,6 +112,8 @@ def check(event: Event) -> None:
     if len(event.related) > MAX_RELATED:
         raise BadEvent(f"related: {len(event.related):,} resources, at most {MAX_RELATED}")
     _check_labels("resource", event.resource, RESOURCE_ID)
+    if _longer(event.resource_id, MAX_ID):
+        raise BadEvent(f"resource: the id {event.resource_id[:80]!r} is too long, at most {MAX_ID:,} bytes")
     for index, labels in enumerate(event.related):
         _check_labels(f"related[{index}]", labels, RESOURCE_ID, RESOURCE_ROLE)
     if event.payload:
@@ -228,6 +232,11 @@ def _walk(payload: dict[str, Any]) -> Iterator[tuple[int, Any]]:
             rest += ((depth + 1, child) for child in (*value, *value.values()))
         elif isinstance(value, list | tuple):
             rest += ((depth + 1, child) for child in value)
+
+
+def _longer(text: str, limit: int) -> bool:
+    """Whether it has more bytes than `limit`: databases count so, and index an entry of 2,700 at most."""
+    return len(text) > limit or (not text.isascii() and len(text.encode()) > limit)
 
 
 def _unprintable(text: str) -> bool:

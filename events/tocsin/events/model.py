@@ -13,6 +13,7 @@ RESOURCE_ID = "tocsin.resource.id"
 RESOURCE_NAME = "tocsin.resource.name"
 RESOURCE_ROLE = "tocsin.resource.role"
 DEPTH = "tocsin.chain.depth"
+_DIGITS = 6  # anybody may write the label, and a longer number fits no column
 
 
 def _now() -> datetime:
@@ -45,7 +46,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def depth(self) -> int:
         """How many automations stand between this event and an outside cause; 0 for an outside one."""
         text = self.resource.get(DEPTH, "0")
-        return int(text) if text.isascii() and text.isdigit() else 0
+        return int(text[:_DIGITS]) if text.isascii() and text.isdigit() else 0
 
     def related_as(self, role: str) -> Iterator[dict[str, str]]:
         """The related resources in this role, in their order."""
