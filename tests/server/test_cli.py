@@ -215,6 +215,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(cli: Cli, flows: Path, words: st
     ("name", "value", "said"),
     [
         ("TOCSIN_PORT", "x", "TOCSIN_PORT"),
+        ("TOCSIN_API_KEY", "short", "TOCSIN_API_KEY: give at least 16 characters"),
         ("TOCSIN_DATABASE_URL", "mysql://u:hunter22@db/t", "mysql"),
         ("TOCSIN_DATABASE_URL", "postgresql://u:hunter22@127.0.0.1:9/t", "127.0.0.1"),
         ("TOCSIN_API_URL", "http://127.0.0.1:9", ":9: [Errno"),

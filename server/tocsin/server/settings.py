@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from tocsin.events.errors import Invalid
@@ -98,7 +99,7 @@ def load(**given: str | int | None) -> Settings:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return Settings(**chosen)
     except ValidationError as error:
-        raise Invalid("; ".join(_complaint(item["loc"], item["msg"]) for item in error.errors())) from error
+        raise Invalid("; ".join(map(_complaint, error.errors()))) from error
 
 
 def _secrets_dir() -> str | None:
@@ -108,9 +109,11 @@ def _secrets_dir() -> str | None:
     return folder
 
 
-def _complaint(where: tuple[int | str, ...], message: str) -> str:
-    name = "TOCSIN_" + "_".join(str(part) for part in where).upper()
-    return f"{name}: {message[0].lower()}{message[1:]}"
+def _complaint(item: ErrorDetails) -> str:
+    name = "TOCSIN_" + "_".join(str(part) for part in item["loc"]).upper()
+    if item["type"] == "too_short":  # pydantic counts "items after validation" in a secret
+        return f"{name}: give at least {item['ctx']['min_length']} characters"
+    return f"{name}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 def share(settings: Settings) -> None:
