@@ -61,7 +61,7 @@ def _process(settings: Settings, role: str, ready: bool) -> dict[str, Any]:  # A
 
     old = age(settings.home, role)
     if old is None:
-        return {"status": "unknown", "reason": f"no {role} has run with TOCSIN_HOME={settings.home}"}
+        return {"status": "unknown", "reason": f"no {role} runs with TOCSIN_HOME={settings.home}"}
     if old.total_seconds() > 15:
         return {"status": "silent", "reason": f"the {role}'s last mark is {old.total_seconds():.0f} s old"}
     return _database(settings) if ready else {"status": "ok"}
