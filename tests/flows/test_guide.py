@@ -17,7 +17,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
 
 def test_the_example_of_the_guide_runs(quick: Book) -> None:
     code, _ = EXAMPLES
-    exec(compile(code, str(GUIDE), "exec"), {"__name__": "guide"})
+    exec(compile(code, str(GUIDE), "exec"), {"__name__": "__main__"})
     assert quick.flow_runs()[0].state_name == "Completed"
     assert sorted(quick.lines()) == ["fetching berlin", "fetching lagos"]
 
