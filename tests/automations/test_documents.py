@@ -194,3 +194,9 @@ def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:
     for name, message in (("a.yaml", "UTF-8"), ("b.yaml", "larger")):
         with pytest.raises(Invalid, match=message):
             load(str(tmp_path / name))
+
+
+def test_a_mistake_in_python_is_told_with_its_own_line_not_a_librarys(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text("import os\n\nurl = os.environ['NO_SUCH_VARIABLE']\n")
+    with pytest.raises(Invalid, match=r"rules\.py, line 3: KeyError: 'NO_SUCH_VARIABLE'"):
+        load(str(tmp_path / "rules.py"))

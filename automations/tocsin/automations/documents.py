@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+import tocsin
 from tocsin.automations.findings import findings
 from tocsin.automations.model import Automation
 from tocsin.automations.yamltext import Document, Lines, read_json, read_yaml
@@ -26,6 +27,9 @@ SIZE_CAP: Final = 2_000_000
 """Bytes of a file."""
 
 _HOLDER: Final = "automations"
+_NOT_THEIRS: Final = ("<", sys.prefix, sys.base_prefix, *(f"{room}/" for room in tocsin.__path__))
+"""How the file names of frames begin that no person wrote who applies an automation."""
+
 _NO_LINES: Final = Lines({}, 0)
 
 T = TypeVar("T")
@@ -156,13 +160,12 @@ def _failed(source: str, error: Exception) -> Invalid:
 
 
 def _line(error: Exception) -> str:
-    """The line of the person's own file where it went wrong."""
+    """The line of the person's own file where it went wrong, not that of a library it called."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
     trace, line = error.__traceback__, None
     while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if not module.startswith(("tocsin.", "pydantic", "importlib")):
+        if not trace.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
             line = trace.tb_lineno
         trace = trace.tb_next
     return f", line {line}" if line else ""
