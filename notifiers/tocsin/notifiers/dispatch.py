@@ -13,8 +13,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
@@ -26,7 +24,7 @@ from tocsin.notifiers.outcomes import Delivered, Later, Outcome, Refused, Unknow
 from tocsin.notifiers.redact import redact, redacted_logger
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.view import Message
-from tocsin.store.engine import Store
+from tocsin.store.engine import AWAY, Store
 from tocsin.store.signals import Watch
 
 LEASE: Final = timedelta(seconds=15)
@@ -91,7 +89,7 @@ class Dispatcher:
             if await self._start():
                 return
             pause = await self._pause()
-        except (DBAPIError, PoolTimeoutError) as error:
+        except AWAY as error:
             _LOG.warning("the database does not answer, trying again: %s", type(error).__name__)
             pause = NAP
         waiting = {asyncio.create_task(watch.wait(pause)), asyncio.create_task(self._freed.wait())}
@@ -135,7 +133,7 @@ class Dispatcher:
         tried = Tried(outcome, self._clock.now(), timedelta(seconds=time.monotonic() - began), size)
         try:
             step = await self._store.run(lambda session: record(session, claimed, tried, self._jitter()))
-        except (DBAPIError, PoolTimeoutError) as error:
+        except AWAY as error:
             _LOG.warning(
                 "delivery %s: %s could not be written down, it will be taken up again: %s",
                 *(claimed.id, type(outcome).__name__.lower(), type(error).__name__),

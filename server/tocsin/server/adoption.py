@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from tocsin.events.clock import Clock
@@ -20,7 +19,7 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.flows.deployments import SCHEDULES, list_deployments
 from tocsin.flows.tables import DeploymentRow
 from tocsin.server.views import SCHEDULE_EXTRAS
-from tocsin.store.engine import Store
+from tocsin.store.engine import AWAY, Store
 from tocsin.triggers.store import get_schedule, list_schedules, pause_schedule, put_schedule
 from tocsin.triggers.tables import Schedule
 
@@ -57,7 +56,7 @@ class Adoption:
             while not stop.is_set():
                 try:
                     await self.look()
-                except DBAPIError as error:
+                except AWAY as error:
                     logger.warning("the database does not answer, trying again", reason=type(error).__name__)
                 await watch.wait(LOOK)
 

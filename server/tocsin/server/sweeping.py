@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from tocsin.events.clock import Clock
 from tocsin.flows.watchdog import sweep
-from tocsin.store.engine import Store
+from tocsin.store.engine import AWAY, Store
 
 EVERY: Final = timedelta(seconds=2)
 
@@ -28,7 +27,7 @@ class Sweeping:
             try:
                 for run in await self._store.run(lambda session: sweep(session, self._clock.now())):
                     logger.warning("a flow run's process fell silent", run=str(run), state="CRASHED")
-            except DBAPIError as error:
+            except AWAY as error:
                 logger.warning("the database does not answer, trying again", reason=type(error).__name__)
             await _pause(stop)
 

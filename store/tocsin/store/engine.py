@@ -17,7 +17,8 @@ from sqlalchemy import Connection, CursorResult, Engine, Insert, Select, create_
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel import Session, SQLModel
 from sqlmodel.sql.expression import SelectOfScalar
@@ -33,6 +34,9 @@ Rows = TypeVar("Rows", bound="Select[Any] | SelectOfScalar[Any]")
 POLL_SQLITE: Final = timedelta(milliseconds=10)
 POLL_POSTGRESQL: Final = timedelta(milliseconds=20)
 BUSY_S: Final = 30.0
+AWAY: Final = (DBAPIError, PoolTimeoutError, Unavailable)
+"""What a transaction raises while the database does not answer, or others hold it: a service tries again."""
+
 _TOUCHED: Final = "tocsin.touched"
 # The log's indexes touch the same pages again and again: a checkpoint at 32 MB, not 4, writes them less often.
 _PRAGMAS: Final = (

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from tocsin.events.clock import Clock, SystemClock
-from tocsin.store.engine import Store
+from tocsin.store.engine import AWAY, Store
 from tocsin.triggers import ticks
 from tocsin.triggers.alarm import SWEEP, Alarm
 from tocsin.triggers.store import CHANNEL
@@ -60,8 +59,9 @@ class Scheduler:
                     await self.refresh()
                     refreshed = self._clock.now()
                 wait = await self.turn()
-            except DBAPIError as error:
-                logger.warning("scheduler: the database failed, next try at the next sweep: %s", error.orig)
+            except AWAY as error:
+                reason = getattr(error, "orig", None) or error
+                logger.warning("scheduler: the database failed, next try at the next sweep: %s", reason)
                 wait = None
             if wait is None or wait > timedelta(0):
                 alarm.set(wait or self._sweep)
