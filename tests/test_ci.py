@@ -87,14 +87,14 @@ def ci(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_ci_installs_what_is_missing_and_runs_the_three_commands(tmp_path: Path) -> None:
-    path = machine(tmp_path / "bin", java=None, make='echo "making $1, CI=$CI"')
+def test_ci_installs_what_is_missing_and_runs_all_commands(tmp_path: Path) -> None:
+    path = machine(tmp_path / "bin", java=None, make='echo "making $*, CI=$CI"')
     run = ci(path)
     asked = (path / "asked").read_text().splitlines()
     assert (run.returncode, asked[0]) == (0, "-q update")
     assert [line.split()[-1] for line in asked[1:]] == ["openjdk-17-jre-headless", "maven"]
     made = [line for line in run.stdout.splitlines() if line.startswith("making")]
-    assert made == [f"making {target}, CI=true" for target in ("demo", "test", "check")]
+    assert made == [f"making {target}, CI=true" for target in ("demo", "test", "test MARKS=faults", "check")]
 
 
 @pytest.mark.parametrize(
