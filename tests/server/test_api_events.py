@@ -224,3 +224,15 @@ async def test_an_unknown_event_is_not_found(sqlite_api: Api) -> None:
     missing = uuid4()
     answer = await sqlite_api.get(f"/api/events/{missing}")
     assert (answer.status, str(missing) in answer.json()["detail"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("?nam=orders.*", "did you mean name?"), ("?%00=1", "known: limit, name"), ("?limit=1&x=y", "'x'")],
+)
+async def test_a_misspelt_filter_is_refused_instead_of_letting_everything_through(
+    sqlite_api: Api, query: str, words: str
+) -> None:
+    answer = await sqlite_api.get(f"/api/events{query}")
+    assert answer.status == 422
+    assert words in answer.json()["detail"]

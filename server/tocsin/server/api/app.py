@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from tocsin.server.api import (
     tail,
 )
 from tocsin.server.api.guard import Guard
+from tocsin.server.api.parameters import only_known
 from tocsin.server.api.state import Context
 from tocsin.server.version import number
 
@@ -55,7 +56,7 @@ def create_app(here: Context) -> FastAPI:
     app.state.context = here
     problems.install(app)
     for router in _ROUTERS:
-        app.include_router(router, responses=problems.DESCRIBED)
+        app.include_router(router, responses=problems.DESCRIBED, dependencies=[Depends(only_known)])
     app.add_middleware(ShortWay, here=here)
     app.add_middleware(Guard, settings=here.settings)
     return app
