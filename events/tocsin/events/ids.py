@@ -1,6 +1,7 @@
 """Ids: new ones that sort by time, and derived ones that a replay names again."""
 
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
@@ -10,17 +11,25 @@ _VERSION_7 = 0x7 << 76
 _VARIANT = 0x2 << 62
 
 
+_drawing = threading.Lock()
+_last = 0
+
+
 def uuid7() -> UUID:
-    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, 74 random bits."""
+    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, 74 random bits; later ones of a process are always greater."""
+    global _last
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10))
-    return UUID(
-        int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    fresh = (
+        (milliseconds & 0xFFFF_FFFF_FFFF) << 80
         | _VERSION_7
         | ((random >> 62) & 0xFFF) << 64
         | _VARIANT
         | (random & 0x3FFF_FFFF_FFFF_FFFF)
     )
+    with _drawing:
+        _last = max(fresh, _last + 1)
+        return UUID(int=_last)
 
 
 def derive(kind: str, *parts: object) -> UUID:
