@@ -184,12 +184,6 @@ class Host:
             return codec.read(record.body, self._clock.now())
         return codec.decode(record.body)
 
-    def _event(self, record: Record) -> Event:
-        """The event in `record`; what others wrote to a broker by themselves is checked like any event from outside."""
-        if record.topic == EXTERNAL and record.stream != STREAM:
-            return codec.read(record.body, self._clock.now())
-        return codec.decode(record.body)
-
     def _take(self, batch: Batch, states: Mapping[Place, State], signals: list[Signal]) -> None:
         """Add to `batch` what the signals of one event lead to: all of it, or nothing when it fails."""
         decided = decide(self._index, states, signals)
