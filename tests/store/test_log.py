@@ -8,8 +8,9 @@ from sqlmodel import Session, select
 
 from tocsin.events.bus import Message
 from tocsin.events.model import Event
+from tocsin.events.topics import EXTERNAL
 from tocsin.store.engine import Store
-from tocsin.store.log import UNREAD, Follower, append, number, publish
+from tocsin.store.log import UNREAD, Follower, append, hear, number, publish
 from tocsin.store.tables import LogEntry
 
 
@@ -38,6 +39,24 @@ def test_an_id_that_the_log_knows_is_left_out(store: Store) -> None:
     with store.begin() as session:
         assert append(session, [first, event("b")]) == 1
     assert names(store, Follower()) == ["a", "b"]
+
+
+def test_an_id_that_somebody_outside_has_taken_takes_nothing_from_ours(store: Store) -> None:
+    ours = event("tocsin.schedule.tick")
+    with store.begin() as session:
+        assert append(session, [Event(event="x", resource=ours.resource, id=ours.id)], EXTERNAL) == 1
+        assert append(session, [ours]) == 1
+    assert names(store, Follower()) == ["x", "tocsin.schedule.tick"]
+
+
+def test_what_came_by_a_broker_is_kept_once_even_if_it_went_there_through_the_log(store: Store) -> None:
+    posted, foreign = event("posted"), event("foreign")
+    with store.begin() as session:
+        append(session, [posted], EXTERNAL)
+    for _ in range(2):
+        with store.begin() as session:
+            hear(session, [posted, foreign])
+    assert names(store, Follower()) == ["posted", "foreign"]
 
 
 def test_a_transaction_that_fails_leaves_no_event(store: Store) -> None:

@@ -31,7 +31,7 @@ from tocsin.events.model import Event
 from tocsin.events.topics import EVENTS, EXTERNAL
 from tocsin.store import positions
 from tocsin.store.engine import Store, touch
-from tocsin.store.log import HEARD, STREAM, append
+from tocsin.store.log import STREAM, append, hear
 from tocsin.triggers.window import Firing, Signal
 
 BATCH: Final = 500
@@ -129,7 +129,7 @@ class Host:
             raise Stale
         if not ledger.write_states(session, batch.states, batch.read, now):
             raise Stale
-        append(session, batch.heard, HEARD)
+        hear(session, batch.heard)
         if not batch.firings:
             return
         ledger.write_firings(session, batch.firings, now)

@@ -82,10 +82,10 @@ def search(session: Session, wanted: Filter, *, limit: int = 100, token: str | N
 
 
 def find(session: Session, event_id: UUID) -> Event | None:
-    """The event with this id, or None."""
+    """The event with this id, or None; ours before one from outside that has taken the same id."""
     statement = select(LogEntry).where(col(LogEntry.id) == event_id, col(LogEntry.topic).in_(SHOWN))
-    entry = session.exec(statement).first()
-    return decode(entry.body) if entry else None
+    entries = sorted(session.exec(statement), key=lambda entry: SHOWN.index(entry.topic))
+    return decode(entries[0].body) if entries else None
 
 
 def latest(session: Session) -> int:

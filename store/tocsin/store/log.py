@@ -13,7 +13,7 @@ from tocsin.events.bus import Message, Record
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import uuid7
 from tocsin.events.model import Event
-from tocsin.events.topics import EVENTS
+from tocsin.events.topics import EVENTS, EXTERNAL
 from tocsin.store.engine import touch
 from tocsin.store.tables import LogEntry
 
@@ -45,14 +45,21 @@ class Row(NamedTuple):
 def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> int:
     """Write `events` to the log in this transaction, in their order; how many were new.
 
-    An event whose id the log knows is left out. Append after the rows that the events tell of are locked: then events
-    of one resource stand in the order in which they became true.
+    An event whose id the log knows under this topic is left out. Append after the rows that the events tell of are
+    locked: then events of one resource stand in the order in which they became true.
     """
     recorded = datetime.now(UTC)
     new = _insert(session, [_row(event, topic, recorded) for event in events])
     if new:
         touch(session, CHANNEL)
     return new
+
+
+def hear(session: Session, events: Sequence[Event]) -> int:
+    """Keep events that came from outside by a broker, those left out that went there through this log; how many."""
+    ours = select(LogEntry.id).where(LogEntry.topic == EXTERNAL, col(LogEntry.id).in_([event.id for event in events]))
+    known = set(session.exec(ours)) if events else set()
+    return append(session, [event for event in events if event.id not in known], HEARD)
 
 
 class Follower:

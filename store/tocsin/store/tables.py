@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, LargeBinary
+from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from tocsin.store.types import Sequence, UtcDateTime
@@ -18,13 +18,22 @@ SQLModel.metadata.naming_convention = {
 
 
 class LogEntry(SQLModel, table=True):
-    """One event in the order in which it became true; written in the transaction of the change that it tells."""
+    """One event in the order in which it became true; written in the transaction of the change that it tells.
+
+    An id stands once a topic: whoever guesses the id of an event of ours and sends it first from outside takes nothing
+    from it.
+    """
 
     __tablename__ = "log"
-    __table_args__ = (Index(None, "event", "seq"), Index(None, "key", "seq"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("id", "topic"),
+        Index(None, "event", "seq"),
+        Index(None, "key", "seq"),
+        {"sqlite_autoincrement": True},
+    )
 
     seq: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
-    id: UUID = Field(unique=True)
+    id: UUID
     topic: str
     key: str
     event: str

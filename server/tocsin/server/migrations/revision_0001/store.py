@@ -22,7 +22,7 @@ def _log() -> None:
         *must(NAME, "topic", "key", "event"),
         *must(TIME, "occurred", "recorded"),
         *must(BYTES, "body"),
-        unique("log", "id"),
+        unique("log", "id", "topic"),
         key=("seq",),
         sqlite_autoincrement=True,
     )
