@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +19,6 @@ def test_new_ids_sort_in_the_order_of_their_making() -> None:
     made = [ids.uuid7() for _ in range(2_000)]
     assert made == sorted(made)
     assert abs((made[0].int >> 80) / 1000 - datetime.now(UTC).timestamp()) < 60
-
-
-def test_new_ids_sort_on_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = ids.uuid7()
-    monkeypatch.setattr("tocsin.events.ids.time.time_ns", lambda: 0)
-    assert ids.uuid7() > before
 
 
 def test_derived_ids_are_written_down() -> None:

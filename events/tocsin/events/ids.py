@@ -1,7 +1,6 @@
 """Ids: new ones that sort by time, and derived ones that a replay names again."""
 
 import os
-import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
@@ -11,25 +10,21 @@ _VERSION_7 = 0x7 << 76
 _VARIANT = 0x2 << 62
 
 
-_drawing = threading.Lock()
-_last = 0
-
-
 def uuid7() -> UUID:
-    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, 74 random bits; later ones of a process are always greater."""
-    global _last
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    fresh = (
-        (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, 12 bits of the time within one, 62 random bits.
+
+    The 12 bits (method 3 of section 6.2) tell ids apart that are 250 ns or more apart, so those that one thread makes
+    sort in the order of their making, unless the clock is set back.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    random = int.from_bytes(os.urandom(8))
+    return UUID(
+        int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80
         | _VERSION_7
-        | ((random >> 62) & 0xFFF) << 64
+        | (nanoseconds * 4096 // 1_000_000) << 64
         | _VARIANT
         | (random & 0x3FFF_FFFF_FFFF_FFFF)
     )
-    with _drawing:
-        _last = max(fresh, _last + 1)
-        return UUID(int=_last)
 
 
 def derive(kind: str, *parts: object) -> UUID:
