@@ -115,14 +115,14 @@ HANGING = [
 @pytest.mark.parametrize(("source", "reason"), HANGING)
 def test_no_template_hangs(source: str, reason: str) -> None:
     check("{{ 1 }}")  # Jinja itself is loaded before the clock runs
-    started = time.process_time()
+    started = time.thread_time()
     try:
         render(source, HOSTILE_CONTEXT)
     except Invalid as error:
         assert reason in str(error)  # noqa: PT017  (some of these render, harmlessly)
     else:
         assert reason == ""
-    assert time.process_time() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 REFUSED = [
