@@ -26,6 +26,7 @@ from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.tables import WorkerRow
 from tocsin.store import log
 from tocsin.store.engine import Store
+from tocsin.store.signals import first
 
 NET: Final = timedelta(seconds=5)
 """The longest time between two looks at the database, whatever woke nobody."""
@@ -89,9 +90,9 @@ class Worker:
             with self._store.watch(RUNS) as watch:
                 while not stop.is_set():
                     wait = await self._turn_safely()
-                    await _first(watch.wait(wait), self._freed.wait(), stop.wait())
+                    await first(watch.wait(wait), self._freed.wait(), stop.wait())
                     self._freed.clear()
-                    await _first(asyncio.sleep(PAUSE_S), stop.wait())
+                    await first(asyncio.sleep(PAUSE_S), stop.wait())
             await self._wind_down()
             await self._store.run(lambda session: self._sign_off(session, self._clock.now()))
         finally:
@@ -223,14 +224,3 @@ class Worker:
         pool = {RESOURCE_ID: f"tocsin.work-pool.{self._pool}", RESOURCE_ROLE: "work-pool", RESOURCE_NAME: self._pool}
         resource = {RESOURCE_ID: f"tocsin.worker.{self.name}", RESOURCE_NAME: self.name}
         return Event(event=f"tocsin.worker.{what}", occurred=now, resource=resource, related=[pool])
-
-
-async def _first(*waiting: Coroutine[Any, Any, Any]) -> None:  # Any: nobody looks at the answers
-    """Return when one of them has ended; the others are cancelled."""
-    tasks = [asyncio.create_task(each) for each in waiting]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

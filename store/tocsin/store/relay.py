@@ -9,9 +9,9 @@ off by the database and moves no position.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import uuid4
 
 import msgspec
@@ -26,6 +26,7 @@ from tocsin.events.topics import TOPICS
 from tocsin.store import leases, positions
 from tocsin.store.engine import Store
 from tocsin.store.log import CHANNEL, STREAM, Follower
+from tocsin.store.signals import first
 from tocsin.store.tables import LogEntry
 
 GROUP: Final = "relay"
@@ -63,9 +64,9 @@ class Relay:
                 error = await self._turn(stop)
                 failures = _back(failures) if error is None else _away(failures, error)
                 if failures or self._lease is None:
-                    await _first(asyncio.sleep(delay(failures).total_seconds()), stop.wait())
+                    await first(asyncio.sleep(delay(failures).total_seconds()), stop.wait())
                 else:
-                    await _first(watch.wait(STANDBY), stop.wait())
+                    await first(watch.wait(STANDBY), stop.wait())
         await self._leave()
 
     async def lag(self) -> int:
@@ -183,14 +184,3 @@ def _back(failures: int) -> int:
     if failures:
         _log.info("relay.resumed", failures=failures)
     return 0
-
-
-async def _first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Return when the first of these is over; the others are cancelled."""
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Probe(Protocol):
@@ -91,6 +91,17 @@ class Watch:
             return True
         before, self._seen = self._seen, self._hub.probe(self._seen)
         return self._seen != before
+
+
+async def first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of these is over; the others are cancelled. Nobody looks at the answers."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
