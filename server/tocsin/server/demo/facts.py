@@ -1,8 +1,8 @@
 """What happened in the demo, read from the database; and, as a pure function, what of the story is missing."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, select
@@ -44,10 +44,6 @@ class Facts:
     refused: list[str | None]
     lost: int
     waiting: dict[str, int] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:  # Any: nested counts
-        """The facts as JSON."""
-        return asdict(self)
 
 
 def missing(facts: Facts) -> list[str]:
