@@ -1,0 +1,144 @@
+"""What goes into a trigger's state machine and what comes out of it: plain values, times in microseconds since 1970.
+
+    signal ──▶ moment ──▶ advance(trigger, remembered, moment) ──▶ step: what it remembers now, whether it is met, and why
+
+A leaf of a trigger has two interests: events that it expects, and events after which it begins. They are numbered
+through the tree, depth first: `2 * leaf` and `2 * leaf + 1`. A signal names those that its event meets.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from tocsin.events.model import Event
+
+Key = tuple[str, ...]
+Micros = int
+"""Microseconds since 1970."""
+
+RESOLVES: Final = -1
+"""The interest of an automation's `resolve_on`."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Signal(msgspec.Struct, frozen=True, gc=False):
+    """An event that concerns an automation under a key. `received` is when it came onto the bus."""
+
+    automation: str
+    key: Key
+    event: Event
+    hits: tuple[int, ...]
+    received: Micros
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """What a trigger is told: an event that meets its interests `hits`, or (no event) that the time `now` has come.
+
+    `now` is the bus's clock: when the event was received, or when the state was due.
+    """
+
+    now: Micros
+    event: Event | None = None
+    hits: tuple[int, ...] = ()
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The firing of a composite's child: `trigger` is its place in the list, `event` its cause (none: a deadline)."""
+
+    trigger: int
+    at: Micros
+    cause: str
+    event: UUID | None = None
+    count: int = 1
+    children: tuple["Part", ...] = ()
+
+
+class Met(msgspec.Struct, frozen=True):
+    """That a trigger is met; or, of a metric that was, that it is over.
+
+    `at` is event time: the latest of what it is made of, or the deadline. `cause` makes the firing's id: the event's
+    id, or `due:` and the deadline. `witness`: what is known when no event caused it: the last one under the key, its
+    payload left out. `late`: a newer event had been seen before.
+    """
+
+    at: Micros
+    cause: str
+    count: int
+    event: Event | None = None
+    witness: Event | None = None
+    children: tuple[Part, ...] = ()
+    late: bool = False
+    over: bool = False
+
+
+Outcome = Literal[
+    "fired",  # met
+    "resolved",  # a metric is fine again
+    "counted",  # one more of what it waits for
+    "opened",  # an `after` event began to wait
+    "satisfied",  # what a proactive trigger expected came in time
+    "held",  # kept for a window that may open
+    "repeated",  # an event that counted before
+    "late",  # too old for the window
+    "cooldown",  # silent after a firing
+    "deaf",  # a tumbling window that has fired
+    "unopened",  # no `after` event came first
+    "lapsed",  # a window ended without firing, or was forgotten
+    "steady",  # a metric's sample changed nothing
+    "error",  # an expression failed
+]
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one trigger made of a moment, with the numbers that it saw. `children`: those of a composite's parts."""
+
+    outcome: Outcome
+    count: int | None = None
+    threshold: int | None = None
+    until: Micros | None = None
+    value: float | None = None
+    reason: str = ""
+    trigger: int | None = None
+    children: tuple["Verdict", ...] = ()
+
+
+@dataclass(frozen=True)
+class Firing:
+    """That an automation fires, or that what it fired for is over. `at` is event time; `count` how many events it took.
+
+    `event` is the cause; a deadline has none, and `witness` is then the last event known under the key, without its
+    payload. `episode` is the firing that opened what this is part of; `labels` the key by label name.
+    """
+
+    id: UUID
+    automation: str
+    key: Key
+    state: Literal["Triggered", "Resolved"]
+    at: datetime
+    event: Event | None
+    count: int
+    episode: UUID
+    labels: dict[str, str]
+    witness: Event | None = None
+    children: tuple[Part, ...] = ()
+    late: bool = False
+
+    @property
+    def about(self) -> Event | None:
+        """The event that tells what this is about: the cause, else the witness."""
+        return self.event or self.witness
+
+
+def micros(instant: datetime) -> Micros:
+    """Microseconds since 1970 of an aware instant."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant(at: Micros) -> datetime:
+    """The aware instant in UTC of microseconds since 1970."""
+    return _EPOCH + at * _MICROSECOND
