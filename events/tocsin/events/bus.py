@@ -36,7 +36,10 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A message as it lies on the bus. `offset` counts within (`stream`, `partition`) and only grows."""
+    """A message as it lies on the bus. `offset` counts within (`stream`, `partition`) and only grows.
+
+    `received` is when it came there, in microseconds since 1970 by the clock of the bus.
+    """
 
     topic: str
     key: str
@@ -44,6 +47,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     stream: str
     partition: int
     offset: int
+    received: int = 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

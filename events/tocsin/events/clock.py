@@ -1,7 +1,13 @@
 """Time as an argument: the shells read a clock, the core is told what time it is."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+Micros = int
+"""Microseconds since 1970."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -38,3 +44,13 @@ class ManualClock:
         """Move on by `span` and say what time it is then."""
         self._now += span
         return self._now
+
+
+def micros(instant: datetime) -> Micros:
+    """Microseconds since 1970 of an aware instant."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant(at: Micros) -> datetime:
+    """The aware instant in UTC of microseconds since 1970."""
+    return _EPOCH + at * _MICROSECOND

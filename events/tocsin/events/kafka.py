@@ -321,9 +321,9 @@ class KafkaSubscription:
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
         stream = f"{self._cluster}/{place.topic}"
         self._member.holdings.hand_out((stream, place.partition), record.offset)
-        key = (record.key or b"").decode(errors="replace")
+        key, received = (record.key or b"").decode(errors="replace"), 1000 * record.timestamp
         topic = place.topic.removeprefix(self._bus.prefix)
-        return Record(topic, key, record.value or b"", stream, place.partition, record.offset)
+        return Record(topic, key, record.value or b"", stream, place.partition, record.offset, received)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
+from tocsin.events.clock import Clock, SystemClock, micros
 from tocsin.events.topics import EVENTS
 
 
 class MemoryBus:
     """Each topic is one partition, a list; lives as long as the object."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._topics: dict[str, list[Record]] = defaultdict(list)
         self._positions: dict[tuple[str, str], int] = defaultdict(int)
         self._seats: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -23,10 +25,11 @@ class MemoryBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Append, in order, and wake every reader."""
+        received = micros(self._clock.now())
         async with self._grown:
             for message in messages:
                 lane = self._topics[message.topic]
-                lane.append(Record(message.topic, message.key, message.body, message.topic, 0, len(lane)))
+                lane.append(Record(message.topic, message.key, message.body, message.topic, 0, len(lane), received))
             self._grown.notify_all()
 
     def subscribe(self, group: str, topics: Sequence[str] = (EVENTS,)) -> "MemorySubscription":

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
+from sqlalchemy import select as columns
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from tocsin.events import codec
 from tocsin.events.bus import Message, Record
+from tocsin.events.clock import micros
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import uuid7
 from tocsin.events.model import Event
@@ -27,6 +29,10 @@ _INSERT: Final = "INSERT INTO log (id, topic, key, event, occurred, recorded, bo
 _INSERT_SQLITE: Final = _INSERT.format("?, ?, ?, ?, ?, ?, ?")
 _INSERT_POSTGRESQL: Final = _INSERT.format("%s, %s, %s, %s, %s, %s, %s")
 
+_COLUMNS: Final = columns(
+    col(LogEntry.topic), col(LogEntry.key), col(LogEntry.body), col(LogEntry.seq), col(LogEntry.recorded)
+)
+
 Entry = TypeVar("Entry", LogEntry, Record)
 
 
@@ -42,13 +48,14 @@ class Row(NamedTuple):
     body: bytes
 
 
-def append(session: Session, events: Sequence[Event], topic: str = EVENTS) -> int:
-    """Write `events` to the log in this transaction, in their order; how many were new.
+def append(session: Session, events: Sequence[Event], topic: str = EVENTS, now: datetime | None = None) -> int:
+    """Write `events` to the log in this transaction, in their order; how many were new. `now`: when (default: the
+    machine's clock).
 
     An event whose id the log knows under this topic is left out. Append after the rows that the events tell of are
     locked: then events of one resource stand in the order in which they became true.
     """
-    recorded = datetime.now(UTC)
+    recorded = now or datetime.now(UTC)
     new = _insert(session, [_row(event, topic, recorded) for event in events])
     if new:
         touch(session, CHANNEL)
@@ -120,9 +127,9 @@ class Follower:
         return True
 
 
-def publish(session: Session, messages: Sequence[Message]) -> None:
+def publish(session: Session, messages: Sequence[Message], now: datetime | None = None) -> None:
     """Write messages to the log as they are, readable or not: whoever reads them buries what is no event."""
-    recorded = datetime.now(UTC)
+    recorded = now or datetime.now(UTC)
     _insert(session, [_raw(message, recorded) for message in messages])
     touch(session, CHANNEL)
 
@@ -139,9 +146,11 @@ def _entries(session: Session, after: int, limit: int) -> list[LogEntry]:
 
 
 def _records(session: Session, after: int, limit: int) -> list[Record]:
-    columns = select(LogEntry.topic, LogEntry.key, LogEntry.body, col(LogEntry.seq))
-    statement = columns.where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
-    return [Record(topic, key, body, STREAM, 0, cast(int, seq)) for topic, key, body, seq in session.exec(statement)]
+    statement = _COLUMNS.where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
+    return [
+        Record(topic, key, body, STREAM, 0, seq, micros(recorded))
+        for topic, key, body, seq, recorded in session.connection().execute(statement)
+    ]
 
 
 def _offset(record: Record) -> int:

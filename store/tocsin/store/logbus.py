@@ -33,7 +33,7 @@ class LogBus:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Append, in order; durable at return."""
         if messages:
-            await self._store.run(lambda session: publish(session, messages))
+            await self._store.run(lambda session: publish(session, messages, self._clock.now()))
 
     def subscribe(self, group: str, topics: Sequence[str] = (EVENTS,)) -> "LogSubscription":
         """A member of `group`; the one that holds the group's lease reads, the others stand by."""

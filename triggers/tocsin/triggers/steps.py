@@ -7,23 +7,20 @@ through the tree, depth first: `2 * leaf` and `2 * leaf + 1`. A signal names tho
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
+from tocsin.events.clock import Micros as Micros
+from tocsin.events.clock import instant as instant
+from tocsin.events.clock import micros as micros
 from tocsin.events.model import Event
 
 Key = tuple[str, ...]
-Micros = int
-"""Microseconds since 1970."""
-
 RESOLVES: Final = -1
 """The interest of an automation's `resolve_on`."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
@@ -132,13 +129,3 @@ class Firing:
     def about(self) -> Event | None:
         """The event that tells what this is about: the cause, else the witness."""
         return self.event or self.witness
-
-
-def micros(instant: datetime) -> Micros:
-    """Microseconds since 1970 of an aware instant."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def instant(at: Micros) -> datetime:
-    """The aware instant in UTC of microseconds since 1970."""
-    return _EPOCH + at * _MICROSECOND
