@@ -82,7 +82,12 @@ def state_id(place: Place) -> UUID:
 def _write_state(
     session: Session, place: Place, state: State, read: tuple[State, Version] | None, now: datetime
 ) -> bool:
-    values = {"state": state.to_json(), "open_firing": state.open.firing if state.open else None, "updated": now}
+    values = {
+        "state": state.to_json(),
+        "open_firing": state.open.firing if state.open else None,
+        "due": None,
+        "updated": now,
+    }
     if read is None:
         automation, key = place
         row = {"id": state_id(place), "automation": automation, "key": list(key), "version": 1, **values}
@@ -107,6 +112,9 @@ def _firing_row(firing: Firing, now: datetime) -> dict[str, Any]:  # Any: values
         "event_id": firing.event.id,
         "count": firing.count,
         "labels": firing.labels,
+        "children": [],
+        "late": False,
+        "lasting": False,
     }
 
 
@@ -117,6 +125,7 @@ def _invocation_row(invocation: Invocation, now: datetime) -> dict[str, Any]:  #
         "firing_id": invocation.firing,
         "automation": invocation.automation,
         "position": invocation.position,
+        "ordinal": 0,
         "action": invocation.action,
         "arguments": invocation.arguments,
         "cause": invocation.cause,

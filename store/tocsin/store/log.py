@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import select as columns
@@ -148,7 +148,7 @@ def _entries(session: Session, after: int, limit: int) -> list[LogEntry]:
 def _records(session: Session, after: int, limit: int) -> list[Record]:
     statement = _COLUMNS.where(col(LogEntry.seq) > after).order_by(col(LogEntry.seq)).limit(limit)
     return [
-        Record(topic, key, body, STREAM, 0, seq, micros(recorded))
+        Record(topic, key, body, STREAM, 0, cast(int, seq), micros(recorded))
         for topic, key, body, seq, recorded in session.connection().execute(statement)
     ]
 

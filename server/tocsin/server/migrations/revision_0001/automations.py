@@ -1,14 +1,31 @@
 """The tables of automations as revision 0001 made them. Frozen."""
 
-from tocsin.server.migrations.forms import FLAG, JSON, NAME, NUMBER, TEXT, TIME, UUID, index, may, must, table
+from tocsin.server.migrations.forms import (
+    BIG,
+    FLAG,
+    JSON,
+    NAME,
+    NUMBER,
+    SEQUENCE,
+    TEXT,
+    TIME,
+    UUID,
+    index,
+    may,
+    must,
+    table,
+)
 
 
 def make() -> None:
     """Make the tables of automations."""
     _automation()
+    _automation_removed()
+    _evaluation()
     _firing()
     _invocation()
     _rulebook()
+    _tally()
     _trigger_state()
 
 
@@ -19,9 +36,32 @@ def _automation() -> None:
         *must(FLAG, "enabled"),
         *must(NAME, "digest"),
         *must(JSON, "definition"),
+        *must(NUMBER, "revision"),
         *must(TIME, "created", "updated"),
         key=("name",),
     )
+    index("automation", "revision")
+
+
+def _automation_removed() -> None:
+    table("automation_removed", *must(NAME, "name"), *must(NUMBER, "revision"), key=("name",))
+    index("automation_removed", "revision")
+
+
+def _evaluation() -> None:
+    table(
+        "evaluation",
+        *must(SEQUENCE, "seq"),
+        *must(NAME, "automation"),
+        *must(JSON, "key"),
+        *must(UUID, "event_id"),
+        *must(TIME, "at"),
+        *must(NAME, "outcome"),
+        *must(JSON, "verdict"),
+        key=("seq",),
+    )
+    index("evaluation", "automation", "seq")
+    index("evaluation", "event_id")
 
 
 def _firing() -> None:
@@ -33,9 +73,10 @@ def _firing() -> None:
         *must(NAME, "state"),
         *must(UUID, "episode"),
         *must(TIME, "at", "recorded"),
-        *must(UUID, "event_id"),
+        *may(UUID, "event_id"),
         *must(NUMBER, "count"),
-        *must(JSON, "labels"),
+        *must(JSON, "labels", "children"),
+        *must(FLAG, "late", "lasting"),
         key=("id",),
     )
     index("firing", "automation", "at")
@@ -49,7 +90,7 @@ def _invocation() -> None:
         "invocation",
         *must(UUID, "id", "firing_id"),
         *must(NAME, "automation"),
-        *must(NUMBER, "position"),
+        *must(NUMBER, "position", "ordinal"),
         *must(NAME, "action"),
         *must(JSON, "arguments", "cause"),
         *must(NAME, "state"),
@@ -70,6 +111,17 @@ def _rulebook() -> None:
     table("rulebook", *must(NUMBER, "id", "revision"), key=("id",))
 
 
+def _tally() -> None:
+    table(
+        "tally",
+        *must(NAME, "automation"),
+        *must(BIG, "concerned", "fired", "late", "errors"),
+        *may(TIME, "last_concerned", "last_fired"),
+        *may(TEXT, "last_error"),
+        key=("automation",),
+    )
+
+
 def _trigger_state() -> None:
     table(
         "trigger_state",
@@ -77,9 +129,11 @@ def _trigger_state() -> None:
         *must(NAME, "automation"),
         *must(JSON, "key", "state"),
         *may(UUID, "open_firing"),
+        *may(BIG, "due"),
         *must(NUMBER, "version"),
         *must(TIME, "updated"),
         key=("id",),
     )
     index("trigger_state", "automation")
+    index("trigger_state", "due")
     index("trigger_state", "open_firing")
