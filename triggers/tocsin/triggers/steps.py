@@ -109,7 +109,8 @@ class Firing:
     """That an automation fires, or that what it fired for is over. `at` is event time; `count` how many events it took.
 
     `event` is the cause; a deadline has none, and `witness` is then the last event known under the key, without its
-    payload. `episode` is the firing that opened what this is part of; `labels` the key by label name.
+    payload. `episode` is the firing that opened what this is part of, and `lasting` says that it waits for its end;
+    `labels` is the key by label name.
     """
 
     id: UUID
@@ -124,6 +125,7 @@ class Firing:
     witness: Event | None = None
     children: tuple[Part, ...] = ()
     late: bool = False
+    lasting: bool = False
 
     @property
     def about(self) -> Event | None:
