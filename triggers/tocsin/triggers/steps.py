@@ -1,6 +1,6 @@
 """What goes into a trigger's state machine and what comes out of it: plain values, times in microseconds since 1970.
 
-    signal ──▶ moment ──▶ advance(trigger, remembered, moment) ──▶ step: what it remembers now, whether it is met, and why
+    signal ──▶ moment ──▶ advance(trigger, remembered, moment) ──▶ step: what it remembers, whether it is met, why
 
 A leaf of a trigger has two interests: events that it expects, and events after which it begins. They are numbered
 through the tree, depth first: `2 * leaf` and `2 * leaf + 1`. A signal names those that its event meets.
@@ -8,7 +8,7 @@ through the tree, depth first: `2 * leaf` and `2 * leaf + 1`. A signal names tho
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -86,7 +86,7 @@ Outcome = Literal[
     "deaf",  # a tumbling window that has fired
     "unopened",  # no `after` event came first
     "lapsed",  # a window ended without firing, or was forgotten
-    "steady",  # a metric's sample changed nothing
+    "steady",  # nothing changed: a metric's sample, or the time came and nothing was due
     "error",  # an expression failed
 ]
 
@@ -131,3 +131,14 @@ class Firing:
     def about(self) -> Event | None:
         """The event that tells what this is about: the cause, else the witness."""
         return self.event or self.witness
+
+
+S = TypeVar("S", covariant=True)
+
+
+class Step(msgspec.Struct, Generic[S], frozen=True, gc=False):
+    """Where a moment leads: what the trigger remembers now (none: nothing worth keeping), whether it is met, why."""
+
+    state: S | None
+    met: Met | None
+    verdict: Verdict
