@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.automations.documents import automation_from, load, parse
+from tocsin.automations.findings import field_path
 from tocsin.automations.model import Automation
 from tocsin.events.errors import Invalid
 from tocsin.notifiers import SlackWebhook
@@ -61,7 +62,7 @@ MISTAKES = [
     ),
     pytest.param(
         ONE.replace("send-notification", "send"),
-        "line 7, actions.0: unknown type 'send'; known: run-deployment",
+        "line 7, actions.0: unknown type 'send'; known: ",
         id="unknown action",
     ),
     pytest.param(ONE.replace("[orders.late]", '["orders.?"]'), 'line 4, trigger.expect: "orders.?"', id="bad pattern"),
@@ -85,6 +86,21 @@ def test_a_mistake_is_told_with_line_and_field(text: str, message: str) -> None:
         parse(text, "a.yaml")
     assert message in str(caught.value)
     assert "a.yaml" in str(caught.value)
+
+
+LOCATIONS = [
+    pytest.param(("trigger", "event", "expect"), "trigger.expect", id="one kind of trigger"),
+    pytest.param(("resolve_on", "event"), "resolve_on", id="the whole of it"),
+    pytest.param(("actions", 0, "send-notification", "notifier"), "actions.0.notifier", id="an action"),
+    pytest.param(("trigger", "match", "dict[str,str]", "team", "str"), "trigger.match.team", id="one of several types"),
+    pytest.param(("actions", 0, "call-webhook", "headers", "do-nothing"), "actions.0.headers.do-nothing", id="a key"),
+    pytest.param(("trigger", "match", "event"), "trigger.match.event", id="a label that is named like a kind"),
+]
+
+
+@pytest.mark.parametrize(("location", "path"), LOCATIONS)
+def test_a_field_is_named_as_the_document_has_it(location: tuple[str | int, ...], path: str) -> None:
+    assert ".".join(map(str, field_path(location))) == path
 
 
 def test_mistakes_in_json_have_lines_too() -> None:

@@ -6,8 +6,8 @@ A file holds one automation, a list of them, or an object with `automations:`. E
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
@@ -37,10 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a file or module defines."""
+    """What a file or module defines; `lines`, by an automation's name, tells where a document has it."""
 
     automations: tuple[Automation, ...]
     notifiers: tuple[AnyBlock, ...] = ()
+    lines: Mapping[str, Lines] = field(default_factory=dict)
 
 
 def load(target: str) -> Loaded:
@@ -52,7 +53,8 @@ def load(target: str) -> Loaded:
     path = Path(target)
     match path.suffix:
         case ".yaml" | ".yml" | ".json":
-            return Loaded(tuple(parse(_read(path), target)))
+            found = list(_parsed(_read(path), target))
+            return Loaded(tuple(one for one, _ in found), lines={one.name: lines for one, lines in found})
         case ".py":
             return _collected(_module_at(path), target)
         case _:
@@ -61,13 +63,17 @@ def load(target: str) -> Loaded:
 
 def parse(text: str, source: str) -> list[Automation]:
     """The automations that a document's text holds; `source` names it in errors (`….json`: read as JSON)."""
-    documents = read_json(text, source) if source.endswith(".json") else read_yaml(text, source)
-    return [_automation(value, source, lines) for value, lines in _each(documents, source)]
+    return [automation for automation, _ in _parsed(text, source)]
 
 
 def automation_from(value: Any, source: str = "automation") -> Automation:
     """The automation that a JSON object describes. Raises `Invalid` with the field."""
     return _automation(value, source, _NO_LINES)
+
+
+def _parsed(text: str, source: str) -> Iterator[tuple[Automation, Lines]]:
+    documents = read_json(text, source) if source.endswith(".json") else read_yaml(text, source)
+    return ((_automation(value, source, lines), lines) for value, lines in _each(documents, source))
 
 
 def _automation(value: Any, source: str, lines: Lines) -> Automation:

@@ -2,56 +2,96 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tocsin.automations import actions
 from tocsin.automations.model import Automation
-from tocsin.automations.yamltext import Lines
-from tocsin.triggers.event import EventTrigger
+from tocsin.automations.yamltext import Lines, Path
 
-_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    Automation,
-    EventTrigger,
-    actions.RunDeployment,
-    actions.RetryFlowRun,
-    actions.SendNotification,
-    actions.CallWebhook,
-    actions.DoNothing,
-)
-_FIELDS: Final = sorted({name for model in _MODELS for name in model.model_fields})
+_UNIONS: Final = ("trigger", "resolve_on")
+"""Fields that hold one of several kinds; so does each place in a list of actions or of triggers."""
+
+_PLAIN: Final = ("str", "int", "bool", "float", "none")
 
 
 def findings(error: ValidationError, lines: Lines) -> str:
     """All that `error` found, one after the other: `line 3, actions.0.notifier: Field required`."""
-    return "; ".join(_finding(found, lines) for found in error.errors())
+    told = (_finding(found, lines) for found in error.errors(include_input=False))
+    return "; ".join(dict.fromkeys(told))
 
 
 def _finding(found: ErrorDetails, lines: Lines) -> str:
-    return ", ".join(_where(found["loc"], lines)) + _said(found, separator=": " if found["loc"] or lines.first else "")
+    path = field_path(found["loc"])
+    return ", ".join(_where(path, lines)) + _said(found, separator=": " if path or lines.first else "")
 
 
-def _where(path: tuple[str | int, ...], lines: Lines) -> Iterator[str]:
-    """The line and the field; names of union members, which no document holds, are left out."""
+def field_path(location: Path) -> Path:
+    """Where a finding stands in the document: pydantic's location without the names of union members.
+
+    `("trigger", "compound", "triggers", 1, "event", "expect")` is `trigger.triggers.1.expect`.
+    """
+    path: Path = ()
+    for part in location:
+        if not _names_member(part, path):
+            path = (*path, part)
+    return path
+
+
+def _names_member(part: str | int, before: Path) -> bool:
+    if isinstance(part, int):
+        return False
+    if "[" in part or part in _PLAIN:
+        return True
+    return bool(before) and part in _KINDS and (isinstance(before[-1], int) or before[-1] in _UNIONS)
+
+
+def _where(path: Path, lines: Lines) -> Iterator[str]:
     if lines.first:
         yield f"line {lines.of(path)}"
-    if known := [part for part in path if not (isinstance(part, str) and "-" in part)]:
-        yield ".".join(map(str, known))
+    if path:
+        yield ".".join(map(str, path))
 
 
 def _said(found: ErrorDetails, separator: str) -> str:
     context: dict[str, Any] = found.get("ctx", {})  # Any: pydantic's own values
     match found["type"]:
         case "extra_forbidden":
-            return separator + "unknown field" + _nearest(str(found["loc"][-1]))
+            return separator + "unknown field" + nearest(str(found["loc"][-1]), _FIELDS)
         case "union_tag_invalid":
-            return f"{separator}unknown type {context['tag']!r}; known: {', '.join(actions.KNOWN)}"
+            known = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
+            return f"{separator}unknown type {context['tag']!r}{nearest(str(context['tag']), known)}; known: " + (
+                ", ".join(known)
+            )
         case _:
             return separator + found["msg"].removeprefix("Value error, ")
 
 
-def _nearest(name: str) -> str:
-    found = get_close_matches(name, _FIELDS, n=1)
+def nearest(name: str, known: list[str]) -> str:
+    """`; did you mean slack?`, or nothing when no known name is near."""
+    found = get_close_matches(name, known, n=1)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def _models(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:  # Any: a type, in any form
+    """Every model that a value of this type may hold, each once."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation not in seen:
+            seen.add(annotation)
+            yield annotation
+            for field in annotation.model_fields.values():
+                yield from _models(field.annotation, seen)
+        return
+    for part in get_args(annotation):
+        yield from _models(part, seen)
+
+
+def _kind(model: type[BaseModel]) -> str | None:
+    kind = model.model_fields.get("type")
+    return str(kind.default) if kind is not None else None
+
+
+_MODELS: Final = tuple(_models(Automation, set()))
+_FIELDS: Final = sorted({name for model in _MODELS for name in model.model_fields})
+_KINDS: Final = frozenset(kind for model in _MODELS if (kind := _kind(model)))
