@@ -12,6 +12,9 @@ STORED: Final = {"secrets": "sealed"}
 COMPARED: Final = {"secrets": "plain"}
 """The serialisation context for a digest that is never shown."""
 
+MASK: Final = "*" * 10
+"""What is shown of a secret. In a definition that is applied it stands for the one that is stored."""
+
 _SEALED: Final = "sealed:"
 
 
@@ -23,7 +26,7 @@ def keep(secret: SecretStr, context: dict[str, Any] | None) -> str:
             return text if text.startswith(_SEALED) else f"{_SEALED}{seal(text)}"
         case "plain":
             return text
-    return "**********" if text else ""
+    return MASK if text else ""
 
 
 def reveal(text: str) -> str:

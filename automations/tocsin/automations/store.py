@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from tocsin.automations import lifecycle
 from tocsin.automations.builtin import BUILTIN, is_builtin
+from tocsin.automations.kept import keep_secrets, shows_mask
 from tocsin.automations.model import Automation
 from tocsin.automations.secrets import COMPARED, STORED
 from tocsin.automations.tables import Rulebook, StoredAutomation, TriggerState
@@ -38,6 +39,15 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What an apply would do with one automation: `given`, its secrets filled in, in the place of `stored`."""
+
+    given: Automation
+    stored: Automation | None
+    change: Change
+
+
+@dataclass(frozen=True)
 class Listed:
     """An automation on record and when it last changed; its secrets are sealed."""
 
@@ -49,10 +59,10 @@ class Listed:
 def apply(session: Session, automations: Iterable[Automation], now: datetime) -> list[Applied]:
     """Put each automation on record under its name; one that is there as it is, is left alone.
 
-    Raises `Invalid` for two of one name, or a name that is tocsin's own.
+    A secret that reads as its mask is the one on record. Raises `Invalid` for two of one name, for a name that is
+    tocsin's own, and for a mask with nothing behind it.
     """
-    given = list(automations)
-    _refuse(given)
+    given = [_filled(session, one) for one in _permitted(automations)]
     applied = [Applied(one.name, _put(session, one, now)) for one in given]
     changes: dict[str, Literal["created", "updated"]] = {}
     for one in applied:
@@ -61,6 +71,11 @@ def apply(session: Session, automations: Iterable[Automation], now: datetime) ->
     digests = {one.name: digest(one) for one in given}
     _tell(session, [lifecycle.changed(name, verb, digests[name], now) for name, verb in changes.items()])
     return applied
+
+
+def foresee(session: Session, automations: Iterable[Automation]) -> list[Foreseen]:
+    """What `apply` would do with each automation, and would refuse; nothing is written."""
+    return [_foreseen(session, one) for one in _permitted(automations)]
 
 
 def get(session: Session, name: str) -> Listed:
@@ -114,34 +129,54 @@ def digest(automation: Automation) -> str:
     return hashlib.sha256(msgspec.json.encode(form, order="sorted")).hexdigest()
 
 
-def _refuse(automations: Sequence[Automation]) -> None:
+def _permitted(automations: Iterable[Automation]) -> list[Automation]:
     seen: set[str] = set()
-    for one in automations:
+    given = list(automations)
+    for one in given:
         if is_builtin(one.name):
             raise Invalid(f'automation "{one.name}": names that begin with "tocsin." are tocsin\'s own')
         if one.name in seen:
             raise Invalid(f'automation "{one.name}" is defined twice')
         seen.add(one.name)
+    return given
+
+
+def _filled(session: Session, automation: Automation) -> Automation:
+    return keep_secrets(automation, _known(session, automation.name)) if shows_mask(automation) else automation
+
+
+def _foreseen(session: Session, automation: Automation) -> Foreseen:
+    given = _filled(session, automation)
+    return Foreseen(given, _known(session, given.name), _change(session.get(StoredAutomation, given.name), given))
+
+
+def _change(row: StoredAutomation | None, automation: Automation) -> Change:
+    if row is None:
+        return "created"
+    same = (row.digest, row.enabled) == (digest(automation), _switched(row, automation))
+    return "unchanged" if same else "updated"
+
+
+def _switched(row: StoredAutomation, automation: Automation) -> bool:
+    """Applying a file that does not say so switches nothing on."""
+    return automation.enabled if "enabled" in automation.model_fields_set else row.enabled
 
 
 def _put(session: Session, automation: Automation, now: datetime) -> Change:
     row = session.get(StoredAutomation, automation.name)
-    new, enabled = digest(automation), automation.enabled
-    if row is not None and "enabled" not in automation.model_fields_set:
-        enabled = row.enabled  # applying a file that does not say so switches nothing on
-    if row is not None and (row.digest, row.enabled) == (new, enabled):
-        return "unchanged"
+    change = _change(row, automation)
+    if change == "unchanged":
+        return change
     definition: dict[str, Any] = automation.model_dump(mode="json", context=STORED, exclude={"enabled"})  # Any: JSON
     # Any: values of the table's columns
-    fields: dict[str, Any] = {"enabled": enabled, "digest": new, "definition": definition, "updated": now}
+    fields: dict[str, Any] = {"digest": digest(automation), "definition": definition, "updated": now}
     if row is None:
-        session.add(StoredAutomation(name=automation.name, created=now, **fields))
-        session.flush()
-        return "created"
-    row.sqlmodel_update(fields)
-    session.add(row)
+        session.add(StoredAutomation(name=automation.name, enabled=automation.enabled, created=now, **fields))
+    else:
+        row.sqlmodel_update({**fields, "enabled": _switched(row, automation)})
+        session.add(row)
     session.flush()
-    return "updated"
+    return change
 
 
 def _tell(session: Session, changes: list[Event]) -> None:
@@ -152,6 +187,13 @@ def _tell(session: Session, changes: list[Event]) -> None:
     insert_new(session, Rulebook, [{"id": 1, "revision": 0}])
     session.connection().execute(update(Rulebook).values(revision=col(Rulebook.revision) + 1))
     touch(session, CHANNEL)
+
+
+def _known(session: Session, name: str) -> Automation | None:
+    """The automation on record, unless there is none that this version can read."""
+    row = session.get(StoredAutomation, name)
+    found = list(_readable([row])) if row is not None else []
+    return found[0].automation if found else None
 
 
 def _row(session: Session, name: str) -> StoredAutomation:

@@ -88,21 +88,26 @@ def _lines_of_json(text: str, source: str) -> Lines:
         return Lines({}, 1)
 
 
+RESOLVERS: Final = tuple(
+    (f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{expression})$"), [*first, ""])
+    for tag, expression, first in (
+        ("bool", r"true|True|false|False", "tTfF"),
+        ("null", r"~|null|Null|", "~nN"),
+        ("int", r"[-+]?(?:0|[1-9][0-9]{0,18})", "-+0123456789"),
+        ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", "-+.0123456789"),
+    )
+)
+"""Which plain words are not text: the tag, how the word looks, and how it begins."""
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader without YAML 1.1's surprises."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own name, filled below)
 
 
-for _tag, _expression, _first in (
-    ("bool", r"true|True|false|False", "tTfF"),
-    ("null", r"~|null|Null|", "~nN\0"),
-    ("int", r"[-+]?(?:0|[1-9][0-9]{0,18})", "-+0123456789"),
-    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_expression})$"), [*_first.replace("\0", ""), ""]
-    )
+for _tag, _expression, _first in RESOLVERS:
+    _Loader.add_implicit_resolver(_tag, _expression, _first)
 
 
 def _nodes(text: str) -> Iterator[Node]:
