@@ -1,0 +1,66 @@
+"""What an apply of a file would do: nothing is written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlmodel import Session
+
+from tocsin.automations import store
+from tocsin.automations.diffs import Difference, differences
+from tocsin.automations.documents import Loaded
+from tocsin.automations.references import Names, missing, on_record, with_names
+from tocsin.automations.store import Change, Foreseen
+from tocsin.automations.yamltext import Lines
+from tocsin.events.errors import NotFound
+from tocsin.notifiers.blocks import AnyBlock
+from tocsin.notifiers.registry import get_notifier
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would happen to one definition, field by field; `warnings` name what it needs and nobody has."""
+
+    kind: Literal["notifier", "automation"]
+    name: str
+    change: Change
+    differences: Sequence[Difference] = ()
+    warnings: Sequence[str] = ()
+
+
+def propose(session: Session, found: Loaded) -> list[Planned]:
+    """What `apply` would do with what a file defines, in the order in which it would. Raises `Invalid` as it would."""
+    names = with_names(on_record(session), "notifier", (block.name for block in found.notifiers))
+    names = with_names(names, "automation", (one.name for one in found.automations))
+    notifiers = [Planned("notifier", block.name, _notifier_change(session, block)) for block in found.notifiers]
+    return [*notifiers, *(_planned(one, found, names) for one in store.foresee(session, found.automations))]
+
+
+def warnings_of(session: Session, found: Loaded) -> list[str]:
+    """What the automations of a file name and nobody has, each with its automation."""
+    return [f'automation "{one.name}": {warning}' for one in propose(session, found) for warning in one.warnings]
+
+
+def _planned(foreseen: Foreseen, found: Loaded, names: Names) -> Planned:
+    given, stored = foreseen.given, foreseen.stored
+    changed = differences(stored, given) if stored is not None and foreseen.change == "updated" else ()
+    lines = found.lines.get(given.name)
+    warnings = tuple(f"{_where(lines, reference.path)}: {said}" for reference, said in missing(given, names))
+    return Planned("automation", given.name, foreseen.change, changed, warnings)
+
+
+def _where(lines: Lines | None, path: tuple[str | int, ...]) -> str:
+    return ", ".join(_place(lines, path))
+
+
+def _place(lines: Lines | None, path: tuple[str | int, ...]) -> Iterator[str]:
+    if lines is not None and lines.first:
+        yield f"line {lines.of(path)}"
+    yield ".".join(map(str, path))
+
+
+def _notifier_change(session: Session, block: AnyBlock) -> Change:
+    try:
+        return "unchanged" if get_notifier(session, block.name) == block else "updated"
+    except NotFound:
+        return "created"
