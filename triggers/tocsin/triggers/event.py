@@ -1,25 +1,41 @@
 """EventTrigger: which events a rule is about, in Prefect's words, and under which key they count together."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from tocsin.events.errors import EvaluationError, Invalid
+from tocsin.events.jmes.expression import Expression, check
 from tocsin.events.labels import matches, matches_some, name_matches
 from tocsin.events.model import RESOURCE_ID, Event
+from tocsin.triggers.steps import Key, Micros
 
-Key = tuple[str, ...]
 Patterns = Mapping[str, str | list[str]]
 
 THRESHOLD_CAP: Final = 10_000
 WITHIN_CAP: Final = timedelta(days=366)
+LEAST_SILENCE: Final = timedelta(seconds=10)
+"""What `within` 0 reads as with posture Proactive (Prefect's default)."""
+
 
 _PREFECT: Final = "prefect."
 _OURS: Final = "tocsin."
 _RELATED: Final = "related:"
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 # Any, below: what a person or a document gave, before it is checked.
 
@@ -63,14 +79,41 @@ def _our_patterns(specification: Patterns) -> Patterns:
     return named
 
 
+Names = Annotated[Sequence[str] | Set[str], BeforeValidator(_names)]
+Span = Annotated[timedelta, Field(ge=timedelta(0), le=WITHIN_CAP)]
+_SPAN: Final = TypeAdapter(timedelta)
+
+
+def _seconds(within: Any) -> float:
+    """How long `within` is as it was given; what is no duration is left for its field to refuse."""
+    if within is None:
+        return 0
+    try:
+        return _SPAN.validate_python(within).total_seconds()
+    except ValidationError:
+        return 1
+
+
+def _sorted(specification: Patterns) -> list[list[str]]:
+    """`specification` in one order, whatever the order in which it was written."""
+    listed = {label: [found] if isinstance(found, str) else found for label, found in specification.items()}
+    return sorted([label, *sorted(patterns)] for label, patterns in listed.items())
+
+
 class EventTrigger(BaseModel):
-    """Fires when `threshold` matching events of one key happen within `within` (event time, sliding).
+    """Fires on events that happen (posture Reactive), or on expected ones that do not (Proactive).
 
     An event matches when its name meets one of `expect` (exact, or `*` for one character or more; none: any name), its
-    resource meets every pattern of `match`, and each specification of `match_related` is met by some related resource.
+    resource meets every pattern of `match`, each specification of `match_related` is met by some related resource, and
+    the JMESPath `where` is true of it. `after` names events that must come first; `where` is not asked of them.
     `for_each` names the labels that make the key: of the resource, or `related:<role>:<label>`; an absent one is "".
-    Numbers for `within` are seconds. A leading `prefect.` in label names, event names and resource ids reads as
-    `tocsin.`.
+
+    Reactive: `threshold` matches within `within` of the first; with `after`, within `within` of that event.
+    Proactive: fewer than `threshold` matches within `within` of the `after` event; without `after`, of any instant
+    since the first match. `window="tumbling"` reads these as Prefect does, bucket by bucket.
+    `grace`: how late an event may come and still count (a deadline waits for it). `cooldown`: how long it is silent
+    after a firing. Numbers for durations are seconds. A leading `prefect.` in label names, event names and resource
+    ids reads as `tocsin.`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,24 +121,30 @@ class EventTrigger(BaseModel):
     type: Literal["event"] = "event"
     match: Patterns = {}
     match_related: Annotated[Patterns | Sequence[Patterns], BeforeValidator(_specifications)] = ()
-    expect: Annotated[Sequence[str] | Set[str], BeforeValidator(_names)] = ()
+    after: Names = ()
+    expect: Names = ()
+    where: str | None = None
     for_each: Annotated[Sequence[str] | Set[str], BeforeValidator(_ordered)] = ()
-    posture: Literal["Reactive"] = "Reactive"
-    threshold: Annotated[int, Field(ge=1, le=THRESHOLD_CAP)] = 1
-    within: Annotated[timedelta, Field(ge=timedelta(0), le=WITHIN_CAP)] = timedelta(0)
+    posture: Literal["Reactive", "Proactive"] = "Reactive"
+    threshold: Annotated[int, Field(ge=0, le=THRESHOLD_CAP)] = 1
+    within: Span = timedelta(0)
+    window: Literal["sliding", "tumbling"] = "sliding"
+    grace: Span | None = None
+    cooldown: Span = timedelta(0)
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, given: Any) -> Any:
+    def _as_given(cls, given: Any) -> Any:
+        """Without what an export of Prefect adds, and with the numbers that stand for others."""
         if not isinstance(given, Mapping):
             return given
-        if given.get("type", "event") in ("compound", "sequence", "metric"):
-            raise ValueError(f"{given['type']} triggers are not there yet; an event trigger is")
-        if given.get("posture") == "Proactive":
-            raise ValueError("posture Proactive is not there yet; leave it out or write Reactive")
-        if given.get("after"):
-            raise ValueError("after is not there yet; leave it out")
-        return {name: value for name, value in given.items() if name not in ("id", "after")}
+        found = {name: value for name, value in given.items() if name != "id"}
+        proactive, tumbling = found.get("posture") == "Proactive", found.get("window") == "tumbling"
+        if proactive and not _seconds(found.get("within")):
+            found["within"] = LEAST_SILENCE
+        if found.get("threshold") == 0 and not (proactive or tumbling):
+            found["threshold"] = 1
+        return found
 
     @field_validator("match")
     @classmethod
@@ -107,7 +156,7 @@ class EventTrigger(BaseModel):
     def _our_related_labels(cls, specifications: Sequence[Patterns]) -> tuple[Patterns, ...]:
         return tuple(map(_our_patterns, specifications))
 
-    @field_validator("expect")
+    @field_validator("expect", "after")
     @classmethod
     def _plain_names(cls, names: Sequence[str]) -> tuple[str, ...]:
         for name in names:
@@ -115,10 +164,27 @@ class EventTrigger(BaseModel):
                 raise ValueError(f'"{name}": an event name is exact or holds *; ?, [ and ! have no meaning in it')
         return tuple(names)
 
+    @field_validator("where")
+    @classmethod
+    def _readable(cls, where: str | None) -> str | None:
+        """The text of an expression that can be evaluated; blank text asks for nothing."""
+        if where is None or not where.strip():
+            return None
+        try:
+            return check(where.strip()).text
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("for_each")
     @classmethod
     def _our_keys(cls, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(map(_our_key, labels))
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> "EventTrigger":
+        if reason := _senseless(self):
+            raise ValueError(reason)
+        return self
 
     @property
     def specifications(self) -> tuple[Patterns, ...]:
@@ -127,26 +193,87 @@ class EventTrigger(BaseModel):
         return tuple(found)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Short text that tells this definition from any other."""
-        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+    def expression(self) -> Expression | None:
+        """`where`, ready to be evaluated."""
+        return None if self.where is None else check(self.where)
 
-    @model_validator(mode="after")
-    def _meaningful(self) -> "EventTrigger":
-        if not (self.expect or self.match or self.match_related):
-            raise ValueError("an empty trigger would fire on every event; give expect or match")
-        if self.threshold > 1 and not self.within:
-            raise ValueError(f"threshold {self.threshold} needs within: the time in which to count")
-        return self
+    @cached_property
+    def span(self) -> Micros:
+        """`within` in microseconds."""
+        return self.within // _MICROSECOND
+
+    @cached_property
+    def patience(self) -> Micros:
+        """How far behind the newest match an event may be and still count, in microseconds.
+
+        Where `grace` is not given: `within` of a reactive trigger (of one without: its `cooldown`), else nothing.
+        """
+        if self.grace is not None:
+            return self.grace // _MICROSECOND
+        return (self.span or self.silence) if self.posture == "Reactive" else 0
+
+    @cached_property
+    def silence(self) -> Micros:
+        """`cooldown` in microseconds."""
+        return self.cooldown // _MICROSECOND
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short text that tells what this counts from what any other counts: what is remembered for one fits no other.
+
+        The order in which patterns stand does not change it, nor do `grace` and `cooldown`.
+        """
+        counted = self.model_dump(mode="json", exclude={"type", "grace", "cooldown"})
+        counted["match"] = _sorted(self.match)
+        counted["match_related"] = sorted(map(_sorted, self.specifications))
+        return sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _senseless(trigger: EventTrigger) -> str | None:
+    """Why a trigger could not do what it seems to say, with the way out."""
+    reactive, tumbling = trigger.posture == "Reactive", trigger.window == "tumbling"
+    if reactive and not (trigger.expect or trigger.match or trigger.match_related or trigger.after or trigger.where):
+        return "an empty trigger would fire on every event; give expect or match"
+    if not reactive and trigger.threshold == 0:
+        return "threshold 0 with posture Proactive: fewer than none cannot be; give how many events are expected"
+    if tumbling and (trigger.cooldown or (reactive and trigger.grace is not None)):
+        return "a tumbling window is silent until its end and waits for nobody; leave grace and cooldown out"
+    if tumbling or not reactive:
+        return None
+    if trigger.threshold > 1 and not trigger.within:
+        return f"threshold {trigger.threshold} needs within: the time in which to count"
+    if trigger.after and not trigger.within:
+        return "after needs within: how long to wait for what is expected (window tumbling reads 0 as Prefect does)"
+    if trigger.grace is not None and trigger.threshold == 1 and not (trigger.after or trigger.cooldown):
+        return "with threshold 1 every event fires at once and none comes too late; leave grace out"
+    return None
 
 
 def covers(trigger: EventTrigger, event: Event) -> bool:
-    """Whether `event` is one that `trigger` counts."""
-    return (
-        (not trigger.expect or any(name_matches(pattern, event.event) for pattern in trigger.expect))
-        and matches(trigger.match, event.resource)
-        and all(matches_some(specification, event.related) for specification in trigger.specifications)
+    """Whether `event` is one that `trigger` expects; a `where` that fails is not met."""
+    if not (_named(trigger.expect, event, True) and concerns(trigger, event)):
+        return False
+    try:
+        return trigger.expression is None or trigger.expression.meets(event)
+    except EvaluationError:
+        return False
+
+
+def begins(trigger: EventTrigger, event: Event) -> bool:
+    """Whether `event` is one after which `trigger` begins to wait."""
+    return _named(trigger.after, event, False) and concerns(trigger, event)
+
+
+def concerns(trigger: EventTrigger, event: Event) -> bool:
+    """Whether the labels of `event` and of its related resources are those that `trigger` asks for."""
+    return matches(trigger.match, event.resource) and all(
+        matches_some(specification, event.related) for specification in trigger.specifications
     )
+
+
+def _named(patterns: Iterable[str], event: Event, otherwise: bool) -> bool:
+    found = [name_matches(pattern, event.event) for pattern in patterns]
+    return any(found) if found else otherwise
 
 
 def key_of(trigger: EventTrigger, event: Event) -> Key:
