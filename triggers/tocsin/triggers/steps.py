@@ -87,6 +87,7 @@ Outcome = Literal[
     "unopened",  # no `after` event came first
     "lapsed",  # a window ended without firing, or was forgotten
     "steady",  # nothing changed: a metric's sample, or the time came and nothing was due
+    "unheard",  # the loop guard: it tells of a refusal
     "error",  # an expression failed
 ]
 
