@@ -12,6 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from tests.server.conftest import Api, serving
+from tocsin.automations import CallWebhook
+from tocsin.automations import store as stored
+from tocsin.automations.secrets import reveal
 from tocsin.events.clock import SystemClock
 from tocsin.flows.deployments import Deployment
 from tocsin.notifiers import SlackWebhook, put_notifier
@@ -79,14 +82,22 @@ async def test_a_bad_automation_is_refused_by_field(place: Place, rule: Any, sai
     assert (await place.api.get("/api/automations")).json() == []
 
 
-async def test_a_webhooks_secret_is_never_shown_and_its_mask_never_taken(place: Place) -> None:
+async def test_a_webhooks_secret_is_never_shown_and_its_mask_keeps_it(place: Place) -> None:
     action = {"type": "call-webhook", "url": "https://example.org/hook", "payload": {}, "secret": SECRET}
     put = await place.api.ask("PUT", "/api/automations/hook", json={**RULE, "actions": [action]})
     assert put.status == 200, put.body
     shown = await place.api.get("/api/automations/hook")
     assert SECRET not in put.body.decode() + shown.body.decode()
-    back = await place.api.ask("PUT", "/api/automations/hook", json=shown.json()["definition"])
-    assert (back.status, "secret" in back.json()["detail"]) == (422, True)
+    definition = shown.json()["definition"]
+    back = await place.api.ask("PUT", "/api/automations/hook", json={**definition, "severity": "info"})
+    with place.store.read() as session:
+        [kept] = stored.get(session, "hook").automation.actions
+    assert isinstance(kept, CallWebhook)
+    assert kept.secret is not None
+    assert (back.status, reveal(kept.secret.get_secret_value())) == (200, SECRET)
+    definition["actions"][0]["url"] = "https://evil.example/"
+    moved = await place.api.ask("PUT", "/api/automations/hook", json=definition)
+    assert (moved.status, "secret" in moved.json()["detail"]) == (422, True)
 
 
 async def test_a_deployment_is_run_once_a_key(place: Place) -> None:

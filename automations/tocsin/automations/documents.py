@@ -61,6 +61,19 @@ def load(target: str) -> Loaded:
             return _collected(_module_named(target), target)
 
 
+def load_all(targets: Iterable[str]) -> Loaded:
+    """What several files or modules define together. Raises `Invalid` as `load` does, and when there is nothing."""
+    found = [(target, load(target)) for target in targets]
+    for target, one in found:
+        if not (one.automations or one.notifiers):
+            raise Invalid(f"{target}: no automation or notifier in it")
+    return Loaded(
+        tuple(automation for _, one in found for automation in one.automations),
+        tuple(block for _, one in found for block in one.notifiers),
+        {name: lines for _, one in found for name, lines in one.lines.items()},
+    )
+
+
 def parse(text: str, source: str) -> list[Automation]:
     """The automations that a document's text holds; `source` names it in errors (`….json`: read as JSON)."""
     return [automation for automation, _ in _parsed(text, source)]

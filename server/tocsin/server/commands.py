@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session
@@ -23,8 +23,6 @@ from tocsin.triggers import preview as coming
 from tocsin.triggers.schedules import from_dict
 from tocsin.triggers.store import get_schedule
 from tocsin.triggers.ticks import definition
-
-_MASK: Final = "*" * 10
 
 
 def run_deployment(
@@ -86,7 +84,7 @@ def _check_entrypoint(deployment: Deployment) -> None:
 
 
 def apply_automations(session: Session, found: Loaded, now: datetime) -> list[automations.Applied]:
-    """Put the notifiers and then the automations of a document on record. Raises Invalid."""
+    """Put the notifiers and then the automations of a file on record. Raises Invalid."""
     for block in found.notifiers:
         put_notifier(session, block, now)
     return automations.apply(session, found.automations, now)
@@ -99,14 +97,15 @@ def put_automation(
     document: Any,
     now: datetime,
 ) -> views.AutomationView:
-    """The automation as a JSON document describes it, on record under `name`. Raises Invalid with the field."""
+    """The automation as a JSON document describes it, on record under `name`. Raises Invalid with the field.
+
+    A secret that reads as its mask, as it is shown, stays what it is.
+    """
     if isinstance(document, dict):
         document = {"name": name, **document}
     automation = automation_from(document)
     if automation.name != name:
         raise Invalid(f"the address says {name!r}, the document {automation.name!r}")
-    if _masked(document):
-        raise Invalid(f"a secret reads {_MASK}, as it is shown; send the secret itself")
     automations.apply(session, [automation], now)
     return views.AutomationView.of(automations.get(session, name))
 
@@ -136,13 +135,3 @@ def _aware(instant: datetime | None) -> datetime | None:
     if instant is not None and instant.tzinfo is None:
         raise Invalid(f"{instant.isoformat()}: no time zone; write Z or an offset")
     return instant
-
-
-def _masked(value: Any) -> bool:
-    match value:
-        case dict():
-            return any(map(_masked, value.values()))
-        case list():
-            return any(map(_masked, value))
-        case _:
-            return bool(value == _MASK)

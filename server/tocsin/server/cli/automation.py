@@ -1,37 +1,82 @@
 """`tocsin automation`: say what is to be done when something happens."""
 
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from tocsin.automations import documents
+from tocsin.automations import documents, proposal
+from tocsin.automations import store as stored
+from tocsin.automations.diffs import Difference
+from tocsin.automations.export import Format, export
+from tocsin.automations.proposal import Planned
 from tocsin.events.errors import Invalid
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Limit, Output, print_json, show_one, show_rows
+from tocsin.server.cli.out import Limit, Output, cell, print_json, show_one, show_rows
 
 app = App(name="automation", help="Apply, list and show automations.")
 
+CHANGES: Final = 2
+"""The exit code of `plan --check` when an apply would change something."""
+
 Name = Annotated[str, Parameter(help="Which automation.")]
+_MARKS: Final = {"created": "+", "updated": "~", "unchanged": "="}
+
+
+@app.command
+def plan(
+    target: Annotated[str, Parameter(help="A .yaml, .json or .py file, or a module's dotted name.")],
+    /,
+    *more: Annotated[str, Parameter(help="More of them.")],
+    check: Annotated[bool, Parameter(help="End with exit code 2 when anything would change.", negative=())] = False,
+    output: Output = "table",
+) -> int:
+    """Say what `apply` would do, field by field, and what the automations name and nobody has. Nothing is written."""
+    found = documents.load_all([target, *more])
+    with opened() as store, store.read() as session:
+        planned = proposal.propose(session, found)
+    if output == "json":
+        show_rows([_planned_row(one) for one in planned], output, (), "")
+    else:
+        for line in _planned_lines(planned):
+            print(line)
+    return CHANGES if check and any(one.change != "unchanged" for one in planned) else 0
 
 
 @app.command
 def apply(
     target: Annotated[str, Parameter(help="A .yaml, .json or .py file, or a module's dotted name.")],
     /,
-    *,
+    *more: Annotated[str, Parameter(help="More of them.")],
+    strict: Annotated[bool, Parameter(help="Refuse names that nobody has.", negative=())] = False,
     output: Output = "table",
 ) -> None:
-    """Put the automations (and notifiers) that a file or module defines on record; others are left alone."""
-    found = documents.load(target)
-    if not (found.automations or found.notifiers):
-        raise Invalid(f"{target}: no automation or notifier in it")
+    """Put the automations (and notifiers) that files or modules define on record; others are left alone."""
+    found = documents.load_all([target, *more])
     with opened() as store, store.begin() as session:
+        warnings = proposal.warnings_of(session, found)
+        if strict and warnings:
+            raise Invalid("; ".join(warnings))
         applied = commands.apply_automations(session, found, datetime.now(UTC))
+    for warning in warnings:
+        print(f"tocsin: warning: {warning}", file=sys.stderr)
     rows = [{"kind": "notifier", "name": block.name, "change": "put"} for block in found.notifiers]
     rows += [{"kind": "automation", "name": one.name, "change": one.change} for one in applied]
     show_rows(rows, output, ("kind", "name", "change"), "")
+
+
+@app.command(name="export")
+def write_out(
+    *names: Annotated[str, Parameter(help="Which automations (default: all).")],
+    output: Annotated[Format, Parameter(name=["--output", "-o"], help="As what it is written.")] = "yaml",
+) -> None:
+    """Print automations as a file that `apply` reads. Secrets are masked; applied, a mask keeps the stored secret."""
+    with opened() as store, store.read() as session:
+        listed = [stored.get(session, name) for name in names] if names else stored.list_automations(session)
+    print(export([one.automation for one in listed], output), end="")
 
 
 @app.command
@@ -58,3 +103,31 @@ def show(name: Name, /, *, limit: Limit = 10, output: Output = "table") -> None:
     print()
     show_rows(firings, output, ("recorded", "state", "key", "count", "event_id"), "it has not fired")
     show_rows(invocations, output, ("due", "action", "state", "tries", "reason"), "it has done nothing")
+
+
+def _planned_row(one: Planned) -> dict[str, object]:
+    changed = [{"field": each.field, "before": each.before, "after": each.after} for each in one.differences]
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "change": one.change,
+        "differences": changed,
+        "warnings": list(one.warnings),
+    }
+
+
+def _planned_lines(planned: Sequence[Planned]) -> Iterator[str]:
+    for one in planned:
+        yield f"{_MARKS[one.change]} {one.kind} {one.name}: {one.change}"
+        yield from (f"    {_changed(each)}" for each in one.differences)
+        yield from (f"    warning: {warning}" for warning in one.warnings)
+
+
+def _changed(one: Difference) -> str:
+    if one.before == one.after:
+        return f"{one.field}: changed"  # a secret: both sides are its mask
+    return f"{one.field}: {_value(one.before)} -> {_value(one.after)}"
+
+
+def _value(value: object) -> str:
+    return '""' if value == "" else cell(value) or "none"
