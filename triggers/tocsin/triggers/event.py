@@ -218,6 +218,12 @@ class EventTrigger(BaseModel):
         return self.cooldown // _MICROSECOND
 
     @cached_property
+    def stateless(self) -> bool:
+        """Whether every match fires at once, so that nothing is ever remembered."""
+        counts = self.threshold > 1 or self.after or self.cooldown or (self.window == "tumbling" and self.within)
+        return self.posture == "Reactive" and not counts
+
+    @cached_property
     def fingerprint(self) -> str:
         """Short text that tells what this counts from what any other counts: what is remembered for one fits no other.
 
