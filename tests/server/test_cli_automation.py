@@ -110,3 +110,78 @@ def test_several_files_are_planned_together(cli: Cli) -> None:
 def test_an_export_of_what_is_not_there_names_what_is(cli: Cli) -> None:
     cli("apply", "rules.yaml")
     assert 'unknown automation "lat"; known: hook, late' in cli("export", "lat").err
+
+
+def event(name: str, minute: int, warehouse: str = "north", **more: Any) -> dict[str, Any]:
+    """One order that is late, `minute` minutes after nine."""
+    return {
+        "event": name,
+        "id": f"00000000-0000-0000-0000-0000000000{minute:02}",
+        "occurred": f"2026-03-02T09:{minute:02}:00Z",
+        "resource": {"tocsin.resource.id": "orders", "warehouse": warehouse},
+        **more,
+    }
+
+
+def write(*events: dict[str, Any]) -> None:
+    Path("events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
+
+
+def rows(done: Done) -> list[Any]:
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+SIMULATE = ("simulate", "--automations", "rules.yaml", "--events", "events.jsonl", "-o", "jsonl")
+
+
+def test_a_simulation_prints_one_object_a_firing(cli: Cli) -> None:
+    write(*(event("orders.late", minute) for minute in (5, 1, 3, 2, 4)), event("orders.lost", 6))
+    assert rows(cli(*SIMULATE)) == [
+        {
+            "automation": "late", "state": "Triggered", "at": "2026-03-02T09:05:00+00:00", "count": 5,
+            "event_id": "00000000-0000-0000-0000-000000000005", "labels": {"warehouse": "north"}, "children": [],
+        },
+        {
+            "automation": "hook", "state": "Triggered", "at": "2026-03-02T09:06:00+00:00", "count": 1,
+            "event_id": "00000000-0000-0000-0000-000000000006", "labels": {}, "children": [],
+        },
+    ]  # fmt: skip
+    assert [row["automation"] for row in rows(cli(*SIMULATE, "--until", "2026-03-02T09:05:30Z"))] == ["late"]
+    assert [row["automation"] for row in rows(cli(*SIMULATE, "--since", "2026-03-02T09:02:00Z"))] == ["hook"]
+    assert cli("ls", "-o", "json").json() == []
+    assert "orders.lost" not in cli(*SIMULATE[:-2]).out
+
+
+def test_a_bad_line_is_named_or_left_out(cli: Cli) -> None:
+    write(event("orders.lost", 1), {"event": "x"}, event("orders.lost", 2))
+    assert "events.jsonl, line 2: " in cli(*SIMULATE).err
+    skipping = cli(*SIMULATE, "--skip-bad")
+    assert (len(rows(skipping)), "1 lines of events.jsonl" in skipping.err) == (2, True)
+
+
+def test_two_versions_are_told_apart_by_their_firings(cli: Cli) -> None:
+    write(*(event("orders.late", minute) for minute in range(1, 6)), event("orders.lost", 6))
+    Path("new.yaml").write_text(RULES.replace("threshold: 5", "threshold: 4"))
+    changed = cli("simulate", "--automations", "new.yaml", *SIMULATE[3:], "--against", "rules.yaml")
+    assert [(row["only"], row["at"][14:16], row["count"]) for row in rows(changed)] == [
+        ("automations", "04", 4), ("against", "05", 5),
+    ]  # fmt: skip
+    assert "1 firings in both, 2 in one only" in changed.err
+    assert rows(cli(*SIMULATE, "--against", "rules.yaml")) == []
+    cli("apply", "rules.yaml")
+    assert len(rows(cli("simulate", "--automations", "new.yaml", *SIMULATE[3:], "--against", "stored"))) == 2
+
+
+def test_what_is_on_record_is_simulated_on_the_log(cli: Cli) -> None:
+    cli("apply", "rules.yaml")
+    with pytest.raises(SystemExit):
+        main(("event", "emit", "orders.lost", "orders"))
+    cli("ls")  # takes away what the other command printed
+    assert [row["automation"] for row in rows(cli("simulate", "-o", "jsonl"))] == ["hook"]
+    assert rows(cli("simulate", "-o", "jsonl", "--since", "2100-01-01T00:00:00Z")) == []
+    assert cli("simulate", "--since", "2100-01-01T00:00:00Z").out == "nothing fires\n"
+
+
+def test_an_instant_without_a_zone_is_refused(cli: Cli) -> None:
+    assert "--until 2026-03-02T09:00:00: no time zone" in cli(*SIMULATE, "--until", "2026-03-02T09:00:00").err

@@ -91,8 +91,8 @@ def admit(event: Event, now: datetime) -> Event:
     admitted = msgspec.structs.replace(
         event,
         occurred=event.occurred.astimezone(UTC),
-        resource=_our_labels(event.resource),
-        related=[_our_labels(labels) for labels in event.related],
+        resource=our_labels(event.resource),
+        related=[our_labels(labels) for labels in event.related],
     )
     check(admitted)
     return admitted
@@ -158,7 +158,8 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON; use null or text")
 
 
-def _our_labels(labels: dict[str, str]) -> dict[str, str]:
+def our_labels(labels: dict[str, str]) -> dict[str, str]:
+    """The labels with `prefect.resource.*` read as `tocsin.resource.*`."""
     if not any(key.startswith("prefect.resource.") for key in labels):
         return labels
     return {

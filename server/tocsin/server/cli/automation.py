@@ -79,6 +79,9 @@ def write_out(
     print(export([one.automation for one in listed], output), end="")
 
 
+app.command("tocsin.server.cli.simulating:run", name="simulate")
+
+
 @app.command
 def ls(*, output: Output = "table") -> None:
     """List automations."""
