@@ -107,6 +107,15 @@ def test_several_files_are_planned_together(cli: Cli) -> None:
     assert (twice.code, '"late" is defined twice' in twice.err) == (1, True)
 
 
+def test_an_automation_is_switched_off_and_on(cli: Cli) -> None:
+    cli("apply", "rules.yaml")
+    for command, enabled in (("disable", False), ("enable", True)):
+        for change in ("updated", "unchanged"):
+            assert cli(command, "late", "-o", "json").json() == [{"name": "late", "enabled": enabled, "change": change}]
+        assert [row["enabled"] for row in cli("ls", "-o", "json").json()] == [True, enabled]
+    assert 'unknown automation "lat"' in cli("enable", "lat").err
+
+
 def test_an_export_of_what_is_not_there_names_what_is(cli: Cli) -> None:
     cli("apply", "rules.yaml")
     assert 'unknown automation "lat"; known: hook, late' in cli("export", "lat").err

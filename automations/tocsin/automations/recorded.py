@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
 from tocsin.events import codec
@@ -87,7 +88,7 @@ def recording(lines: Iterable[bytes], source: str, *, skip_bad: bool = False) ->
 
 def from_log(session: Session, since: datetime | None = None, until: datetime | None = None) -> Iterator[Recorded]:
     """The events of the log that came from `since` on and before `until`, in its order."""
-    conditions = [col(LogEntry.topic).in_((EVENTS, EXTERNAL, HEARD))]
+    conditions: list[ColumnElement[bool]] = [col(LogEntry.topic).in_((EVENTS, EXTERNAL, HEARD))]
     conditions += [col(LogEntry.recorded) >= since] if since is not None else []
     conditions += [col(LogEntry.recorded) < until] if until is not None else []
     after = 0

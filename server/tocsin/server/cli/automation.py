@@ -83,6 +83,18 @@ app.command("tocsin.server.cli.simulating:run", name="simulate")
 
 
 @app.command
+def enable(name: Name, /, *, output: Output = "table") -> None:
+    """Switch an automation on, also one that the loop guard has switched off."""
+    _switch(name, True, output)
+
+
+@app.command
+def disable(name: Name, /, *, output: Output = "table") -> None:
+    """Switch an automation off: it fires no more, and still resolves what it has opened."""
+    _switch(name, False, output)
+
+
+@app.command
 def ls(*, output: Output = "table") -> None:
     """List automations."""
     with opened() as store, store.read() as session:
@@ -106,6 +118,12 @@ def show(name: Name, /, *, limit: Limit = 10, output: Output = "table") -> None:
     print()
     show_rows(firings, output, ("recorded", "state", "key", "count", "event_id"), "it has not fired")
     show_rows(invocations, output, ("due", "action", "state", "tries", "reason"), "it has done nothing")
+
+
+def _switch(name: str, enabled: bool, output: Output) -> None:
+    with opened() as store, store.begin() as session:
+        change = stored.enable(session, name, enabled, datetime.now(UTC))
+    show_rows([{"name": name, "enabled": enabled, "change": change}], output, ("name", "enabled", "change"), "")
 
 
 def _planned_row(one: Planned) -> dict[str, object]:
