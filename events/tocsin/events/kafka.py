@@ -18,26 +18,28 @@ from typing import Any, Final, Self
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.partitioner import murmur2
 
 from tocsin.events import topic_plan
+from tocsin.events.administration import create, settled, widths
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
+from tocsin.events.clock import Micros
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
 from tocsin.events.farewell import end
 from tocsin.events.holdings import Membership, Place
 from tocsin.events.hush import Hush, hush
+from tocsin.events.lanes import Headers, caught_up, end_consumer, send_lanes
 from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
 from tocsin.events.topics import EVENTS, TOPICS, Topic
 
-TOPIC_EXISTS: Final = 36
 _SIZES: Final = {"max_batch_size": 128 * 1024, "max_request_size": MAX_MESSAGE_BYTES}
+_GROUPLESS: Final = ("enable_auto_commit", "auto_offset_reset", "max_partition_fetch_bytes")
 _MS: Final = timedelta(milliseconds=1)
 _GONE: Final = "some of these records went to another member of the group; they are handled there"
 
 hush("aiokafka", Hush())
-# Any: aiokafka's headers and settings have no types of their own.
-Headers = list[tuple[str, bytes]]
+# Any: aiokafka's settings have no types of their own.
 Settings = Mapping[str, Any]
 Lanes = dict[TopicPartition, list[Message]]
 
@@ -107,10 +109,10 @@ class KafkaBus:
     async def prepare(self, topics: Sequence[Topic] = TOPICS) -> None:
         """Create the topics that are missing. Raises `Invalid`, naming the mend, for those that do not fit."""
         async with self._administered() as admin:
-            found = await self.ask(self._partitions(admin))
+            found = await self.ask(widths(admin))
             if missing := topic_plan.missing(topics, self.prefix, found):
-                await self.ask(self._create(admin, missing))
-                await self.ask(self._settled(admin, topics))
+                await self.ask(create(admin, missing, self.prefix, NewTopic))
+                await self.ask(settled(admin, topics, self.prefix))
 
     async def close(self) -> None:
         """Let go of the connections; a publish that is still under way fails."""
@@ -135,9 +137,33 @@ class KafkaBus:
             if missing:
                 raise self._missing(min(missing))
         except BaseException:
-            await _end_consumer(consumer)
+            await end_consumer(consumer)
             raise
         return consumer
+
+    async def reader(self, place: TopicPartition) -> AIOKafkaConsumer:
+        """A started consumer without a group, at the beginning of a partition; end it with `end_consumer`."""
+        consumer = AIOKafkaConsumer(**{name: self._reading[name] for name in _GROUPLESS}, **self._connection)
+        try:
+            await self.ask(consumer.start())
+        except BaseException:
+            await end_consumer(consumer)
+            raise
+        consumer.assign([place])
+        return consumer
+
+    async def width(self, topic: str) -> int:
+        """How many partitions a topic has. Raises `Invalid` when it does not exist."""
+        async with self._administered() as admin:
+            found: dict[str, int] = await self.ask(widths(admin))
+        if self.prefix + topic not in found:
+            raise self._missing(self.prefix + topic)
+        return found[self.prefix + topic]
+
+    async def cut(self, place: TopicPartition, offset: int) -> None:
+        """Let the broker forget what lies before `offset`."""
+        async with self._administered() as admin:
+            await self.ask(admin.delete_records({place: RecordsToDelete(offset)}))
 
     async def ask(self, question: Awaitable[Any]) -> Any:  # Any: whatever aiokafka answers
         """The answer, within the request time-out. Raises our errors for aiokafka's."""
@@ -167,18 +193,30 @@ class KafkaBus:
     def _missing(self, topic: str) -> Invalid:
         return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's topics")
 
-    async def _deliver(self, messages: Sequence[Message], headers: Headers) -> None:
+    async def place(self, topic: str, bodies: Mapping[int, Sequence[bytes]]) -> dict[int, int]:
+        """Return when all `bodies` lie on the partitions given, in their order: the last offset of each partition.
+
+        Raises like `publish`.
+        """
+        lanes = {
+            TopicPartition(self.prefix + topic, number): [Message(topic, "", body) for body in lane]
+            for number, lane in bodies.items()
+            if lane
+        }
+        offsets = await self._deliver([message for lane in lanes.values() for message in lane], [], lanes)
+        return {place.partition: offset for place, offset in offsets.items()}
+
+    async def _deliver(
+        self, messages: Sequence[Message], headers: Headers, lanes: Lanes | None = None
+    ) -> dict[TopicPartition, int]:
+        """Deliver to the partitions that the keys belong to, unless `lanes` says where; the last offset of each."""
         if not messages:
-            return
+            return {}
         topic_plan.refuse_large(messages)
         producer = await self._opened()
         try:
             async with asyncio.timeout(self._delivery_s):
-                lanes = await self._lanes(producer, messages)
-                work = (_send(producer, place, lane, headers) for place, lane in lanes.items())
-                outcomes = await asyncio.gather(*work, return_exceptions=True)
-            for error in filter(None, outcomes):
-                raise error
+                return await send_lanes(producer, lanes or await self._lanes(producer, messages), headers)
         except (errors.KafkaError, TimeoutError) as error:
             self._abandon(producer)
             raise self.translated(error) from error
@@ -222,23 +260,6 @@ class KafkaBus:
             yield admin
         finally:
             await admin.close()
-
-    async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
-        """How many partitions each topic has; asking for all of them creates none."""
-        return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(None)}
-
-    async def _create(self, admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
-        brokers = len((await admin.describe_cluster())["brokers"])
-        replicas, settings = min(3, brokers), topic_plan.settings
-        wanted = [NewTopic(self.prefix + t.name, t.partitions, replicas, topic_configs=settings(t)) for t in topics]
-        answer: Any = await admin.create_topics(wanted)  # Any: aiokafka's answers are typed as their base
-        for name, code, *why in answer.topic_errors:
-            if code not in (0, TOPIC_EXISTS):
-                raise Invalid(f"Kafka at {self.address}: topic {name} cannot be created ({code}: {why})")
-
-    async def _settled(self, admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
-        while topic_plan.missing(topics, self.prefix, await self._partitions(admin)):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 class KafkaSubscription:
@@ -304,6 +325,13 @@ class KafkaSubscription:
         handled = dict(zip(places, committed, strict=True))
         return sum(max(0, ends[place] - max(first[place], handled[place] or 0)) for place in places)
 
+    async def caught_up(self) -> dict[Place, Micros]:
+        """Partitions (topic, number) of which everything is fetched, and when the broker said so."""
+        if self._consumer is None or not self._member.reading:
+            return {}
+        found = await self._bus.ask(caught_up(self._consumer))
+        return {(place.topic.removeprefix(self._bus.prefix), place.partition): at for place, at in found.items()}
+
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             self._cluster = await self._bus.cluster()
@@ -316,7 +344,7 @@ class KafkaSubscription:
         consumer, self._consumer = self._consumer, None
         self._member.left()
         if consumer is not None:
-            await _end_consumer(consumer)
+            await end_consumer(consumer)
 
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
         stream = f"{self._cluster}/{place.topic}"
@@ -346,33 +374,6 @@ def partition_of(key: str, width: int) -> int:
     return (hashed & 0x7FFF_FFFF) % width
 
 
-async def _send(
-    producer: AIOKafkaProducer, place: TopicPartition, messages: Sequence[Message], headers: Headers
-) -> None:
-    """Deliver messages of one partition in their order.
-
-    A single message shares aiokafka's batches with others that are on their way; several are batches of their own,
-    at a sixth of the cost, and each waits for the one before: behind a failed batch nothing may be written.
-    """
-    sealed = [(message.key.encode(), message.body) for message in messages]
-    if len(sealed) == 1:
-        [(key, body)] = sealed
-        await (await producer.send(place.topic, body, key, partition=place.partition, headers=headers))
-        return
-    batch = producer.create_batch()
-    for key, body in sealed:
-        if batch.append(timestamp=None, key=key, value=body, headers=headers) is None:
-            await _send_batch(producer, place, batch)
-            batch = producer.create_batch()
-            batch.append(timestamp=None, key=key, value=body, headers=headers)
-    await _send_batch(producer, place, batch)
-
-
-async def _send_batch(producer: AIOKafkaProducer, place: TopicPartition, batch: Any) -> None:  # Any: BatchBuilder
-    batch.close()
-    await (await producer.send_batch(batch, place.topic, partition=place.partition))
-
-
 async def _taken(consumer: AIOKafkaConsumer, moves: Mapping[Place, int]) -> None:
     try:
         await consumer.commit({_partition(place): offset for place, offset in moves.items()})
@@ -380,16 +381,17 @@ async def _taken(consumer: AIOKafkaConsumer, moves: Mapping[Place, int]) -> None
         raise Conflict(_GONE) from error
 
 
+def partition(topic: str, number: int) -> TopicPartition:
+    """A partition by the full name of its topic."""
+    return TopicPartition(topic, number)
+
+
 def _partition(place: Place) -> TopicPartition:
     """The partition that a place ("cluster/topic", number) stands for."""
-    return TopicPartition(place[0].partition("/")[2], place[1])
+    return partition(place[0].partition("/")[2], place[1])
 
 
 async def _end_producer(producer: AIOKafkaProducer) -> None:
     """Stop a producer; what it could not send by now it must not send later, behind its successor."""
     producer._message_accumulator.fail_all(errors.KafkaError("given up"))
     await end(producer.stop, producer.client.close)
-
-
-async def _end_consumer(consumer: AIOKafkaConsumer) -> None:
-    await end(consumer.stop, consumer._client.close)

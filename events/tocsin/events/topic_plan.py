@@ -35,6 +35,7 @@ def settings(topic: Topic) -> dict[str, str]:
         "cleanup.policy": topic.cleanup,
         "retention.ms": str(round(topic.retention.total_seconds() * 1000)),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "message.timestamp.type": "LogAppendTime",  # when it came onto the bus, whatever its producer's clock says
     }
 
 
