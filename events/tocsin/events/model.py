@@ -13,7 +13,9 @@ RESOURCE_ID = "tocsin.resource.id"
 RESOURCE_NAME = "tocsin.resource.name"
 RESOURCE_ROLE = "tocsin.resource.role"
 DEPTH = "tocsin.chain.depth"
+CHAIN = "tocsin.chain.path"
 _DIGITS = 6  # anybody may write the label, and a longer number fits no column
+_PATH = 4_000  # characters: more than the longest chain of the longest names
 
 
 def _now() -> datetime:
@@ -47,6 +49,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """How many automations stand between this event and an outside cause; 0 for an outside one."""
         text = self.resource.get(DEPTH, "0")
         return int(text[:_DIGITS]) if text.isascii() and text.isdigit() else 0
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The automations that stand between an outside cause and this event, the first one first.
+
+        A path of more than 4,000 characters, which none of ours has, reads as no path.
+        """
+        text = self.resource.get(CHAIN, "")
+        return tuple(text.split("/")) if 0 < len(text) <= _PATH else ()
 
     def related_as(self, role: str) -> Iterator[dict[str, str]]:
         """The related resources in this role, in their order."""
