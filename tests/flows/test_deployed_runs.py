@@ -13,6 +13,7 @@ import pytest
 from sqlmodel import Session, select
 
 from tocsin.events import codec
+from tocsin.events.chain import Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.ids import derive, state_event_id
 from tocsin.events.model import Event
@@ -158,7 +159,13 @@ def test_a_run_is_asked_for_once_for_each_key(store: Store) -> None:
     with store.begin() as session:
         deploy(session, parameters={"name": "you", "count": 2})
         run = create_run(
-            session, "greet", parameters={"count": 3}, key="k", cause=cause, creator=creator, depth=2, now=NOW
+            session,
+            "greet",
+            parameters={"count": 3},
+            key="k",
+            cause=Cause(cause, 2, ("b", "a")),
+            creator=creator,
+            now=NOW,
         )
         again = create_run(session, "greet", key="k", now=NOW + SECOND)
         other = create_run(session, "greet", key="l", now=NOW)
@@ -168,7 +175,7 @@ def test_a_run_is_asked_for_once_for_each_key(store: Store) -> None:
     with store.read() as session:
         entry = session.exec(select(LogEntry).where(LogEntry.id == state_event_id(run.id, 1))).one()
     event = codec.decode(entry.body)
-    assert (event.follows, event.depth) == (cause, 2)
+    assert (event.follows, event.depth, event.chain) == (cause, 2, ("b", "a"))
     assert list(event.related_as("creator")) == [{"tocsin.resource.role": "creator"} | creator]
 
 
@@ -228,7 +235,7 @@ def test_templates_in_parameters_are_filled_in_from_the_tick(store: Store) -> No
             session, parameters={"day": "{{ data_interval_end }}", "of": "{{ event.resource['tocsin.resource.id'] }}"}
         )
         append(session, [tick])
-        by_tick = create_run(session, "greet", cause=tick.id, now=NOW)
+        by_tick = create_run(session, "greet", cause=Cause(tick.id), now=NOW)
         by_hand = create_run(session, "greet", scheduled=NOW + SECOND, parameters={"of": "{{ raw }}"}, now=NOW)
     assert by_tick.parameters == {"day": "2026-03-02T06:00:00+00:00", "of": "tocsin.schedule.s"}
     assert by_hand.parameters == {"day": (NOW + SECOND).isoformat(), "of": "{{ raw }}"}

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tocsin.events.ids import state_event_id
-from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows.portable import small
 from tocsin.flows.states import State
 
@@ -28,8 +28,8 @@ def task_run_event(run: Mapping[str, Any], flow: Mapping[str, Any] | None, befor
     task = run["name"].rpartition("-")[0]
     related = [_labels(f"tocsin.task.{task}", "task", task), *_task_relations(flow), *_tags(run["tags"])]
     payload = _payload(run, before, after) | {"task_key": run["task_key"]}
-    depth = flow["depth"] if flow else 0
-    return _event(TASK_RUN, {**run, "depth": depth}, after, run["state_at"], related, payload, None)
+    behind = {"depth": flow["depth"], "chain": flow["chain"]} if flow else {"depth": 0, "chain": ""}
+    return _event(TASK_RUN, {**run, **behind}, after, run["state_at"], related, payload, None)
 
 
 def _event(
@@ -53,6 +53,8 @@ def _event(
     }
     if run["depth"]:
         resource[DEPTH] = str(run["depth"])
+    if run["chain"]:
+        resource[CHAIN] = run["chain"]
     return Event(
         id=state_event_id(identity, version),
         event=f"{kind}.{state.name}",
@@ -88,6 +90,9 @@ def _flow_relations(run: Mapping[str, Any]) -> list[Labels]:
         related.append(_labels(f"tocsin.deployment.{run['deployment']}", "deployment", run["deployment"]))
     if run["work_pool"]:
         related.append(_labels(f"tocsin.work-pool.{run['work_pool']}", "work-pool", run["work_pool"]))
+    if run["work_pool"] and run["work_queue"]:
+        queue = f"{run['work_pool']}/{run['work_queue']}"
+        related.append(_labels(f"tocsin.work-queue.{queue}", "work-queue", queue))
     if run["parent_run_id"]:
         related.append({RESOURCE_ID: f"{FLOW_RUN}.{run['parent_run_id']}", RESOURCE_ROLE: "parent-run"})
     if run["creator"]:

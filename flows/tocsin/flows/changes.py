@@ -13,7 +13,7 @@ from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.flows import tables
 from tocsin.flows.announce import flow_run_event, task_run_event
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
-from tocsin.flows.states import Fault, State, StateType
+from tocsin.flows.states import RESUMING, Fault, State, StateType
 from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
 
@@ -74,11 +74,10 @@ def propose(
     raise Conflict(f"flow run {run_id} changes faster than this change could be stored; try again")
 
 
-def being_cancelled(session: Session, lease: str) -> list[UUID]:
-    """Runs under this lease that somebody wants to stop."""
-    statement = select(FLOW_RUN.c.id).where(
-        FLOW_RUN.c.lease == lease, FLOW_RUN.c.state_type == StateType.CANCELLING.value
-    )
+def being_stopped(session: Session, lease: str) -> list[UUID]:
+    """Runs under this lease whose process is to end: cancelled, or suspended, and perhaps resumed since."""
+    stopped = FLOW_RUN.c.state_type.in_([StateType.CANCELLING.value, StateType.PAUSED.value])
+    statement = select(FLOW_RUN.c.id).where(FLOW_RUN.c.lease == lease, stopped | (FLOW_RUN.c.state_name == RESUMING))
     return list(session.connection().execute(statement).scalars().all())
 
 

@@ -5,16 +5,23 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
-from sqlmodel import Session
+from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlmodel import Session, col
 
 from tocsin.flows.changes import FLOW_RUN, RUNS, Columns, crash_inner, load, propose
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.states import HELD, StateType, crashed, pending
-from tocsin.flows.tables import WorkPool
+from tocsin.flows.tables import WorkPool, WorkQueue
 from tocsin.store.engine import claimable, touch
 
 _HELD: Final = sorted(kind.value for kind in HELD)
+_WAITS: Final = (StateType.SCHEDULED.value, StateType.PAUSED.value)
+
+_QUEUE_PAUSED: Final = exists().where(
+    col(WorkQueue.pool) == FLOW_RUN.c.work_pool,
+    col(WorkQueue.name) == FLOW_RUN.c.work_queue,
+    col(WorkQueue.paused),
+)
 
 
 def due(session: Session, pool: str, now: datetime) -> tuple[bool, datetime | None]:
@@ -55,8 +62,8 @@ def ended(session: Session, run_id: UUID, attempt: int, exit_code: int, now: dat
     run = load(session, run_id, lock=True)
     if run["attempt"] != attempt:
         return
-    if run["state_type"] == StateType.SCHEDULED.value:
-        release(session, run_id)
+    if run["state_type"] in _WAITS:
+        give_back(session, run, now)
         return
     if run["state_type"] not in _HELD:
         return
@@ -65,10 +72,14 @@ def ended(session: Session, run_id: UUID, attempt: int, exit_code: int, now: dat
         crash_inner(session, after, crashed(_reason(exit_code)), now)
 
 
-def release(session: Session, run_id: UUID) -> None:
-    """A run that waits for its retry no longer waits inside a process: any worker may take it."""
-    gone = update(FLOW_RUN).where(FLOW_RUN.c.id == run_id, FLOW_RUN.c.state_type == StateType.SCHEDULED.value)
+def give_back(session: Session, run: Columns, now: datetime) -> None:
+    """A run that waits, for a retry or to be resumed, no longer does so inside a process: any worker may take it.
+
+    What was under way in it has ended with the process.
+    """
+    gone = update(FLOW_RUN).where(FLOW_RUN.c.id == run["id"], FLOW_RUN.c.state_type.in_(_WAITS))
     session.connection().execute(gone.values(lease=None, worker=None))
+    crash_inner(session, run, crashed("its process has ended"), now)
     touch(session, RUNS)
 
 
@@ -77,6 +88,7 @@ def _waiting(pool: str) -> tuple[ColumnElement[bool], ...]:
         FLOW_RUN.c.work_pool == pool,
         FLOW_RUN.c.state_type == StateType.SCHEDULED.value,
         FLOW_RUN.c.lease.is_(None),
+        ~_QUEUE_PAUSED,
     )
 
 

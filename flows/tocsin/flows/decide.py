@@ -62,7 +62,8 @@ class Context(msgspec.Struct, frozen=True):
     """What the one who proposes knows.
 
     `attempt`: the attempt that reports (None: an outsider, such as the watchdog or a person). `retries_left_of`: the
-    run's own policy. `retry_delay`: the wait before its next try. `budget`: reruns allowed from outside.
+    run's own policy. `retry_delay`: the wait before its next try. `budget`: reruns allowed from outside. `forced`:
+    start again what came to its end as wanted; `unbound`: a person's word, for which the table is no bound.
     """
 
     transition: str | None = None
@@ -72,6 +73,7 @@ class Context(msgspec.Struct, frozen=True):
     retry_delay: timedelta = timedelta()
     budget: int | None = None
     forced: bool = False
+    unbound: bool = False
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -128,7 +130,9 @@ def cancelling_wins(run: Standing, proposed: State, context: Context, now: datet
 
 
 def in_table(run: Standing, proposed: State, context: Context, now: datetime) -> State | Verdict | None:
-    """Only steps of the table, under the names it gives."""
+    """Only steps of the table, under the names it gives; unbound, a run also starts again, or ends, from anywhere."""
+    if context.unbound and run.state is not None and (proposed.final or proposed.type is _S.SCHEDULED):
+        return None
     origin = run.state.type if run.state else None
     names = TABLE[origin].get(proposed.type)
     if names is None:
@@ -185,5 +189,5 @@ def _accept(run: Standing, state: State) -> Accept:
     taken = state.type is _S.PENDING or (state.type is _S.RUNNING and origin in (None, _S.RUNNING))
     # A run that only waits for a task inside it to be tried again has no fault of its own.
     retried = origin is _S.RUNNING and (state.type is _S.RUNNING or (state.type is _S.SCHEDULED and bool(state.fault)))
-    again = run.state is not None and run.state.final
+    again = run.state is not None and run.state.final and state.type is _S.SCHEDULED
     return Accept(state, run.attempt + taken, run.retries + retried, run.reruns + again)

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session, col, select
 
+from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows import entrypoint as entrypoints
@@ -15,6 +16,8 @@ from tocsin.flows.changes import RUNS
 from tocsin.flows.flows import Flow
 from tocsin.flows.ledger import current
 from tocsin.flows.pools import DEFAULT, create_pool
+from tocsin.flows.queues import DEFAULT as QUEUE
+from tocsin.flows.queues import create_queue
 from tocsin.flows.results import same_after_json
 from tocsin.flows.tables import DeploymentRow
 from tocsin.flows.tasks import checked_name
@@ -30,7 +33,8 @@ SCHEDULES: Final = "schedules"
 class Deployment(BaseModel):
     """A flow under a name: `entrypoint` is `module:flow` or `path.py:flow`, looked up from the folder `path`.
 
-    `schedules`: objects with one of `cron`, `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`,
+    `work_queue`: that part of the pool which may be paused by itself. `schedules`: objects with one of `cron`,
+    `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`,
     `slug`, `parameters`, `active`. Nothing is stored before `apply`.
     """
 
@@ -41,6 +45,7 @@ class Deployment(BaseModel):
     flow_name: str | None = None
     path: str | None = None
     work_pool: str = DEFAULT
+    work_queue: str = QUEUE
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
     schedules: list[dict[str, Any]] = Field(default_factory=list)
@@ -65,6 +70,7 @@ class Deployment(BaseModel):
         schedule: Mapping[str, Any] | None = None,
         schedules: Iterable[Mapping[str, Any]] = (),
         work_pool_name: str | None = None,
+        work_queue_name: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
         description: str | None = None,
@@ -77,6 +83,7 @@ class Deployment(BaseModel):
             flow_name=flow.name,
             path=path,
             work_pool=work_pool_name or DEFAULT,
+            work_queue=work_queue_name or QUEUE,
             description=description if description is not None else flow.description,
             parameters=dict(parameters or {}),
             schedules=[*([dict(schedule)] if schedule else []), *map(dict, schedules)],
@@ -109,6 +116,8 @@ class Deployment(BaseModel):
 def put_deployment(session: Session, deployment: Deployment, now: datetime) -> DeploymentRow:
     """Store the deployment under its name; an unchanged one is left alone, a changed one keeps `paused`."""
     create_pool(session, deployment.work_pool, now=now)
+    if deployment.work_queue != QUEUE:
+        create_queue(session, deployment.work_pool, deployment.work_queue, now=now)
     values = deployment.model_dump() | {"flow_name": deployment.flow_name or deployment.name}
     row = session.get(DeploymentRow, deployment.name, with_for_update=True)
     if row is None:
@@ -138,12 +147,14 @@ def list_deployments(session: Session) -> list[DeploymentRow]:
     return list(session.exec(select(DeploymentRow).order_by(col(DeploymentRow.name))).all())
 
 
-def pause_deployment(session: Session, name: str, *, paused: bool = True, now: datetime) -> DeploymentRow:
+def pause_deployment(
+    session: Session, name: str, *, paused: bool = True, cause: Cause = OUTSIDE, now: datetime
+) -> DeploymentRow:
     """Its schedules rest until it goes on (`paused=False`); runs that are asked for still run. Raises NotFound."""
     row = get_deployment(session, name)
     if row.paused != paused:
         row.paused, row.updated = paused, now
-        _tell(session, "paused" if paused else "resumed", row, now)
+        _tell(session, "paused" if paused else "resumed", row, now, cause)
     return row
 
 
@@ -161,14 +172,21 @@ def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _tell(session: Session, what: str, row: DeploymentRow, now: datetime) -> None:
-    resource = {RESOURCE_ID: f"tocsin.deployment.{row.name}", RESOURCE_NAME: row.name}
+def _tell(session: Session, what: str, row: DeploymentRow, now: datetime, cause: Cause = OUTSIDE) -> None:
     related = [
         {RESOURCE_ID: f"tocsin.flow.{row.flow_name}", "tocsin.resource.role": "flow"},
         {RESOURCE_ID: f"tocsin.work-pool.{row.work_pool}", "tocsin.resource.role": "work-pool"},
     ]
     payload = {"version": row.version, "entrypoint": row.entrypoint, "schedules": row.schedules}
-    event = Event(event=f"tocsin.deployment.{what}", occurred=now, resource=resource, related=related, payload=payload)
+    event = Event(
+        id=cause.identity("deployment", what, row.name),
+        event=f"tocsin.deployment.{what}",
+        occurred=now,
+        resource={RESOURCE_ID: f"tocsin.deployment.{row.name}", RESOURCE_NAME: row.name, **cause.labels},
+        related=related,
+        payload=payload,
+        follows=cause.event,
+    )
     log.append(session, [event])
     touch(session, RUNS, SCHEDULES)
 

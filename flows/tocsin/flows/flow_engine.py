@@ -215,6 +215,7 @@ def _new(
         tags=list(flow.tags),
         parent_run_id=parent.id if parent else None,
         depth=parent.run["depth"] if parent else 0,
+        chain=parent.run["chain"] if parent else "",
         idempotency_key=_child_key(parent, key) if parent and key else None,
         lease=parent.run["lease"] if parent and parent.run["lease"] else ledger.lease,
         created=now,

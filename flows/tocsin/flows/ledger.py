@@ -26,7 +26,7 @@ from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.model import Event
 from tocsin.flows import tables
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_cancelled
+from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_stopped
 from tocsin.flows.errors import Superseded
 from tocsin.flows.rows import insert_task_runs
 from tocsin.store import log
@@ -147,7 +147,7 @@ class Ledger:
         self.store.close()
 
     def _look_for_cancelling(self, session: Session, lease: str) -> None:
-        self.cancelling = frozenset(being_cancelled(session, lease))
+        self.cancelling = frozenset(being_stopped(session, lease))
 
     def _arm(self) -> None:
         if self._due.is_set():

@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
+from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows.changes import RUNS
@@ -35,16 +36,22 @@ def create_pool(session: Session, name: str, *, concurrency: int | None = None, 
     return pool
 
 
-def pause_pool(session: Session, name: str, *, paused: bool = True, now: datetime) -> WorkPool:
+def pause_pool(session: Session, name: str, *, paused: bool = True, cause: Cause = OUTSIDE, now: datetime) -> WorkPool:
     """Workers take nothing more from the pool until it goes on (`paused=False`). Raises NotFound."""
+    pool = get_pool(session, name)
+    if pool.paused != paused:
+        pool.paused = paused
+        log.append(session, [_event("paused" if paused else "resumed", name, now, cause)])
+        touch(session, RUNS)
+    return pool
+
+
+def get_pool(session: Session, name: str) -> WorkPool:
+    """The pool. Raises NotFound naming those that there are."""
     pool = session.get(WorkPool, name)
     if pool is None:
         known = ", ".join(found.name for found in list_pools(session)) or "none"
         raise NotFound(f"work pool {name!r}: there is none of this name; known: {known}")
-    if pool.paused != paused:
-        pool.paused = paused
-        log.append(session, [_event("paused" if paused else "resumed", name, now)])
-        touch(session, RUNS)
     return pool
 
 
@@ -53,6 +60,11 @@ def list_pools(session: Session) -> list[WorkPool]:
     return list(session.exec(select(WorkPool).order_by(col(WorkPool.name))).all())
 
 
-def _event(what: str, name: str, now: datetime) -> Event:
-    resource = {RESOURCE_ID: f"tocsin.work-pool.{name}", RESOURCE_NAME: name}
-    return Event(event=f"tocsin.work-pool.{what}", occurred=now, resource=resource)
+def _event(what: str, name: str, now: datetime, cause: Cause = OUTSIDE) -> Event:
+    return Event(
+        id=cause.identity("work-pool", what, name),
+        event=f"tocsin.work-pool.{what}",
+        occurred=now,
+        resource={RESOURCE_ID: f"tocsin.work-pool.{name}", RESOURCE_NAME: name, **cause.labels},
+        follows=cause.event,
+    )

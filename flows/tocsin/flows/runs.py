@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -10,19 +10,33 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from tocsin.events import codec, templates
+from tocsin.events.chain import OUTSIDE, Cause, joined
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
 from tocsin.flows import states
-from tocsin.flows.changes import FLOW_RUN, RUNS, Columns, columns_of, load, propose, start, state_of
+from tocsin.flows.changes import FLOW_RUN, Columns, columns_of, crash_inner, load, propose, start, state_of
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.deployments import get_deployment
 from tocsin.flows.results import same_after_json
-from tocsin.flows.states import State, StateType, awaiting_retry, cancelled, cancelling
+from tocsin.flows.states import (
+    HELD,
+    RESUMING,
+    State,
+    StateType,
+    awaiting_retry,
+    cancelled,
+    cancelling,
+    crashed,
+    resuming,
+    suspended,
+)
 from tocsin.flows.tables import DeploymentRow, FlowRun, Rerun
-from tocsin.store.engine import insert_new, touch
+from tocsin.store.engine import insert_new
 from tocsin.store.tables import LogEntry
 
 # Any below: parameters are JSON of the flow's choice.
+
+_OF_A_PROGRAM: Final = "it was started by a program, not by a deployment; nobody else can run it"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -38,14 +52,13 @@ def create_run(
     parameters: Mapping[str, Any] | None = None,
     scheduled: datetime | None = None,
     key: str | None = None,
-    cause: UUID | None = None,
+    cause: Cause = OUTSIDE,
     creator: Mapping[str, str] | None = None,
-    depth: int = 0,
     now: datetime,
 ) -> FlowRun:
     """A new run of a deployment, due at `scheduled` (default: now); with a `key` that a run has already, that run.
 
-    `cause`: the event that led to it; `creator`: labels of the automation or schedule. Raises NotFound, and Invalid
+    `cause`: what led to it; `creator`: labels of the automation or schedule. Raises NotFound, and Invalid
     for parameters that are not JSON.
     """
     deployment = get_deployment(session, deployment_name)
@@ -54,12 +67,12 @@ def create_run(
     if not same_after_json(dict(parameters or {})):
         raise Invalid(f"run of {deployment_name!r}: parameters must be JSON (text, numbers, lists, objects)")
     at = scheduled or now
-    given = {**_rendered(session, deployment.parameters, at, cause), **(parameters or {})}
+    given = {**_rendered(session, deployment.parameters, at, cause.event), **(parameters or {})}
     columns = _columns(deployment, given, now) | {
         "idempotency_key": key,
-        "cause": cause,
+        "cause": cause.event,
         "creator": dict(creator) if creator else None,
-        "depth": depth,
+        **behind(cause),
     }
     run = start(session, columns, states.scheduled(at), now)
     if run is None:  # somebody else has stored the key in the meantime
@@ -75,18 +88,19 @@ def retry_run(
     *,
     scheduled: datetime,
     budget: int | None = None,
-    cause: UUID | None = None,
+    cause: Cause = OUTSIDE,
     key: str,
     now: datetime,
 ) -> FlowRun | Refusal:
     """Let a failed or crashed run start again at `scheduled`; what it has completed is not done again.
 
     The same `key` asks only once. At most `budget` retries from outside (None: no bound). A run that waits for a retry
-    already is brought forward when `scheduled` is earlier; that costs no budget. Raises NotFound.
+    already is brought forward when `scheduled` is earlier; that costs no budget. The run stands where it stood in the
+    chain of automations: the budget is what ends a loop. Raises NotFound.
     """
     run = load(session, run_id, lock=True)
     if run["deployment"] is None:
-        return Refusal("it was started by a program, not by a deployment; nobody else can run it")
+        return Refusal(_OF_A_PROGRAM)
     if session.get(Rerun, key) is not None:
         return FlowRun(**run)
     proposed = _proposed_retry(run, scheduled)
@@ -96,11 +110,13 @@ def retry_run(
     verdict, after = propose(session, run_id, proposed, context, now)
     if not isinstance(verdict, Accept):
         return Refusal(verdict.why)
-    insert_new(session, Rerun, [{"key": key, "flow_run_id": run_id, "asked": now, "cause": cause}])
+    insert_new(session, Rerun, [{"key": key, "flow_run_id": run_id, "asked": now, "cause": cause.event}])
     return FlowRun(**after)
 
 
-def cancel_run(session: Session, run_id: UUID, *, reason: str = "", now: datetime) -> FlowRun | Refusal:
+def cancel_run(
+    session: Session, run_id: UUID, *, reason: str = "", cause: Cause = OUTSIDE, now: datetime
+) -> FlowRun | Refusal:
     """Cancel a run that has not begun; ask one that is under way to stop. Raises NotFound."""
     run = load(session, run_id, lock=True)
     kind = StateType(run["state_type"])
@@ -108,11 +124,62 @@ def cancel_run(session: Session, run_id: UUID, *, reason: str = "", now: datetim
         return FlowRun(**run)
     begun = kind in (StateType.PENDING, StateType.RUNNING)
     proposed = cancelling(reason) if begun else cancelled(reason)
-    verdict, after = propose(session, run_id, proposed, Context(), now)
-    if not isinstance(verdict, Accept):
-        return Refusal(verdict.why)
-    touch(session, RUNS)
-    return FlowRun(**after)
+    return brought(session, run_id, proposed, cause, now)
+
+
+def suspend_run(
+    session: Session, run_id: UUID, *, reason: str = "", cause: Cause = OUTSIDE, now: datetime
+) -> FlowRun | Refusal:
+    """Take a run out of work until it is resumed; the process of one that is under way is ended. Raises NotFound."""
+    run = load(session, run_id, lock=True)
+    if run["deployment"] is None:
+        return Refusal(_OF_A_PROGRAM)
+    if run["state_type"] == StateType.PAUSED.value:
+        return FlowRun(**run)
+    return brought(session, run_id, suspended(reason), cause, now)
+
+
+def resume_run(
+    session: Session, run_id: UUID, *, reason: str = "", cause: Cause = OUTSIDE, now: datetime
+) -> FlowRun | Refusal:
+    """Let a suspended run go on, not before the time it was scheduled for. Raises NotFound."""
+    run = load(session, run_id, lock=True)
+    if run["state_type"] != StateType.PAUSED.value:
+        return FlowRun(**run) if run["state_name"] == RESUMING else Refusal(f"it is {run['state_name']}, not suspended")
+    at = max(now, run["scheduled"]) if run["scheduled"] is not None else now
+    return brought(session, run_id, resuming(at, reason), cause, now)
+
+
+def change_run(
+    session: Session, run_id: UUID, state: State, *, force: bool = False, cause: Cause = OUTSIDE, now: datetime
+) -> FlowRun | Refusal:
+    """Bring a run into `state`, by a step that `decide` allows; with `force` it ends, or starts again, from anywhere.
+
+    A process that is at work at it finds out when its next task ends; what it reports then counts no more. Raises
+    NotFound.
+    """
+    run = load(session, run_id, lock=True)
+    if state.type in (StateType.SCHEDULED, StateType.PAUSED) and run["deployment"] is None:
+        return Refusal(_OF_A_PROGRAM)
+    after = brought(session, run_id, state, cause, now, force=force)
+    if state.final and run["state_type"] in HELD and isinstance(after, FlowRun):
+        crash_inner(session, run, crashed(f"its flow run was made {state.name}"), now)
+    return after
+
+
+def brought(
+    session: Session, run_id: UUID, state: State, cause: Cause, now: datetime, *, force: bool = False
+) -> FlowRun | Refusal:
+    """The run after somebody has brought it into `state`; the same request brings it there once."""
+    transition = str(cause.request) if cause.request is not None else None
+    context = Context(transition=transition, forced=force, unbound=force)
+    verdict, after = propose(session, run_id, state, context, now, **behind(cause))
+    return FlowRun(**after) if isinstance(verdict, Accept) else Refusal(verdict.why)
+
+
+def behind(cause: Cause) -> Columns:
+    """The columns that tell which automations stand behind a run."""
+    return {"depth": cause.depth, "chain": joined(cause.path)}
 
 
 def get_run(session: Session, run_id: UUID) -> FlowRun:
@@ -157,6 +224,7 @@ def _columns(deployment: DeploymentRow, parameters: dict[str, Any], now: datetim
         flow_name=deployment.flow_name,
         deployment=deployment.name,
         work_pool=deployment.work_pool,
+        work_queue=deployment.work_queue,
         parameters=parameters,
         tags=list(deployment.tags),
         created=now,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,9 @@ class StateType(StrEnum):
 FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
 HELD = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 """A run in one of these belongs to a process; when that process is gone the run has crashed."""
+
+
+RESUMING: Final = "Resuming"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -57,6 +61,16 @@ def scheduled(at: datetime, message: str = "") -> State:
 def awaiting_retry(at: datetime, message: str = "", fault: Fault | None = None) -> State:
     """Failed, and is tried again at `at`."""
     return State(StateType.SCHEDULED, "AwaitingRetry", message, scheduled=at, fault=fault)
+
+
+def suspended(reason: str = "") -> State:
+    """Taken out of work until somebody resumes it."""
+    return State(StateType.PAUSED, "Suspended", reason)
+
+
+def resuming(at: datetime, reason: str = "") -> State:
+    """Goes on at `at`, with what it has completed."""
+    return State(StateType.SCHEDULED, RESUMING, reason, scheduled=at)
 
 
 def pending(message: str = "") -> State:

@@ -15,7 +15,11 @@ from tocsin.store.types import Json, Sequence, UtcDateTime
 
 
 class FlowRun(SQLModel, table=True):
-    """One run of a flow. `version` counts its states, `attempt` its claims; `lease` names who holds it."""
+    """One run of a flow. `version` counts its states, `attempt` its claims; `lease` names who holds it.
+
+    `depth` and `chain` tell which automations stand behind the run: behind its start, or behind what somebody else has
+    done to it last.
+    """
 
     __tablename__ = "flow_run"
     __table_args__ = (
@@ -30,6 +34,7 @@ class FlowRun(SQLModel, table=True):
     flow_name: str
     deployment: str | None = None
     work_pool: str | None = None
+    work_queue: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     tags: list[str] = Field(default_factory=list, sa_type=Json)
     parent_run_id: UUID | None = Field(default=None, index=True)
@@ -37,6 +42,7 @@ class FlowRun(SQLModel, table=True):
     creator: dict[str, str] | None = Field(default=None, sa_type=Json)
     cause: UUID | None = None
     depth: int = 0
+    chain: str = Field(default="", sa_type=Text)
     state_type: str
     state_name: str
     state_message: str = Field(default="", sa_type=Text)
@@ -105,6 +111,7 @@ class DeploymentRow(SQLModel, table=True):
     entrypoint: str
     path: str | None = None
     work_pool: str = Field(index=True)
+    work_queue: str = "default"
     description: str = Field(default="", sa_type=Text)
     parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     schedules: list[dict[str, Any]] = Field(default_factory=list, sa_type=Json)
@@ -124,6 +131,17 @@ class WorkPool(SQLModel, table=True):
     type: str = "process"
     paused: bool = False
     concurrency: int | None = None
+    created: datetime = Field(sa_type=UtcDateTime)
+
+
+class WorkQueue(SQLModel, table=True):
+    """A part of a pool that can be paused by itself. The queue `default` of a pool is there without a row."""
+
+    __tablename__ = "work_queue"
+
+    pool: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    paused: bool = False
     created: datetime = Field(sa_type=UtcDateTime)
 
 

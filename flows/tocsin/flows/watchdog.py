@@ -15,7 +15,7 @@ from tocsin.flows.changes import (
     crash_task,
     propose,
 )
-from tocsin.flows.claims import release
+from tocsin.flows.claims import give_back
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.states import HELD, Fault, State, StateType, crashed
 from tocsin.store import tables
@@ -26,7 +26,8 @@ KEPT: Final = timedelta(hours=1)
 """How long the row of a lease that is over stays, for a person who looks for the reason."""
 
 _REASON: Final = "its process fell silent: the lease is over"
-_WATCHED: Final = sorted(kind.value for kind in HELD | {StateType.SCHEDULED})
+_WAITS: Final = frozenset({StateType.SCHEDULED, StateType.PAUSED})
+_WATCHED: Final = sorted(kind.value for kind in HELD | _WAITS)
 
 
 def sweep(session: Session, now: datetime) -> list[UUID]:
@@ -44,9 +45,9 @@ def sweep(session: Session, now: datetime) -> list[UUID]:
 
 
 def _end(session: Session, run: Columns, now: datetime) -> UUID | None:
-    waits = run["state_type"] == StateType.SCHEDULED.value
+    waits = run["state_type"] in _WAITS
     if waits and run["deployment"] is not None:
-        release(session, run["id"])
+        give_back(session, run, now)
         return None
     state = _never_retried() if waits else crashed(_REASON)
     verdict, after = propose(session, run["id"], state, Context(lease_lives=False), now)

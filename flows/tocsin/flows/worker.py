@@ -21,7 +21,7 @@ from tocsin.events.ids import uuid7
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows import claims
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import RUNS, Columns, being_cancelled
+from tocsin.flows.changes import RUNS, Columns, being_stopped
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.tables import WorkerRow
 from tocsin.store import log
@@ -115,7 +115,7 @@ class Worker:
         if ready and free > 0:
             await self._start(await self._store.run(lambda session: self._claim(session, free, now)))
         if self._children:
-            for run_id in await self._store.look(lambda session: being_cancelled(session, self._heart.name)):
+            for run_id in await self._store.look(lambda session: being_stopped(session, self._heart.name)):
                 self._cancel(run_id)
         if ready or at is None:
             return NET

@@ -26,6 +26,7 @@ def make() -> None:
     _log_line()
     _task_run()
     _work_pool()
+    _work_queue()
     _worker()
 
 
@@ -47,7 +48,7 @@ def _deployment() -> None:
         "deployment",
         *must(NAME, "name", "flow_name", "entrypoint"),
         *may(NAME, "path"),
-        *must(NAME, "work_pool"),
+        *must(NAME, "work_pool", "work_queue"),
         *must(TEXT, "description"),
         *must(JSON, "parameters", "schedules", "tags"),
         *must(FLAG, "paused"),
@@ -63,13 +64,14 @@ def _flow_run() -> None:
         "flow_run",
         *must(UUID, "id"),
         *must(NAME, "name", "flow_name"),
-        *may(NAME, "deployment", "work_pool"),
+        *may(NAME, "deployment", "work_pool", "work_queue"),
         *must(JSON, "parameters", "tags"),
         *may(UUID, "parent_run_id"),
         *may(NAME, "idempotency_key"),
         *may(JSON, "creator"),
         *may(UUID, "cause"),
         *must(NUMBER, "depth"),
+        *must(TEXT, "chain"),
         *must(NAME, "state_type", "state_name"),
         *must(TEXT, "state_message"),
         *must(TIME, "state_at"),
@@ -149,6 +151,12 @@ def _work_pool() -> None:
         *may(NUMBER, "concurrency"),
         *must(TIME, "created"),
         key=("name",),
+    )
+
+
+def _work_queue() -> None:
+    table(
+        "work_queue", *must(NAME, "pool", "name"), *must(FLAG, "paused"), *must(TIME, "created"), key=("pool", "name")
     )
 
 
