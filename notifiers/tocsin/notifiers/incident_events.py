@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from tocsin.events.ids import derive
-from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.notifiers.tables import Delivery, Incident
 
 
@@ -58,7 +58,7 @@ def ended(delivery: Delivery, incident: Incident, attempt: UUID) -> Event:
         resource={
             RESOURCE_ID: f"tocsin.delivery.{delivery.id}",
             RESOURCE_NAME: delivery.receiver,
-            **_depth(incident.depth),
+            **_chain(incident),
         },
         related=[
             {**_incident_labels(incident), RESOURCE_ROLE: "incident"},
@@ -74,9 +74,11 @@ def _incident_labels(incident: Incident) -> dict[str, str]:
         RESOURCE_ID: f"tocsin.incident.{incident.id}",
         RESOURCE_NAME: incident.key,
         "tocsin.severity": incident.severity,
-        **_depth(incident.depth),
+        **_chain(incident),
     }
 
 
-def _depth(depth: int) -> dict[str, str]:
-    return {DEPTH: str(depth)} if depth else {}
+def _chain(incident: Incident) -> dict[str, str]:
+    """Which automations stand behind the incident."""
+    depth = {DEPTH: str(incident.depth)} if incident.depth else {}
+    return {**depth, CHAIN: incident.chain} if incident.chain else depth

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from tocsin.events.chain import OUTSIDE, Cause, joined
 from tocsin.events.errors import NotFound
 from tocsin.events.ids import derive
 from tocsin.notifiers import past
@@ -61,7 +62,7 @@ def notify(
     items: Sequence[str] = (),
     total: int | None = None,
     lasting: bool = True,
-    depth: int = 0,
+    cause: Cause = OUTSIDE,
 ) -> Incident | None:
     """Open, update or resolve the incident of `incident_key`, and put down what `notifier` must be told.
 
@@ -69,8 +70,8 @@ def notify(
     and does not page again; the same `event_id` again, for this or another notifier, belongs to the same revision. A
     resolve is owed to everybody who was told, whichever notifier it names; it gives None when nothing is open.
     With `lasting` false every event is an episode of its own that owes no resolve: use it for news that nothing will
-    ever resolve. `items` (top 20 shown, `total` in truth) are the things it is about; `depth` is that of the chain of
-    automations. Raises NotFound for an unknown notifier, Invalid for an unknown severity.
+    ever resolve. `items` (top 20 shown, `total` in truth) are the things it is about; `cause` tells which automations
+    stand behind it. Raises NotFound for an unknown notifier, Invalid for an unknown severity.
     """
     row = session.get(NotifierRow, notifier)
     if row is None:
@@ -79,7 +80,7 @@ def notify(
     touch(session, CHANNEL)
     match action:
         case "trigger":
-            incident = _open(session, incident_key, told, event_id, now, lasting, depth)
+            incident = _open(session, incident_key, told, event_id, now, lasting, cause)
             return _tell(session, incident, row, told, event_id, now)
         case "resolve":
             return _resolve(session, incident_key, notifier, told, event_id, now)
@@ -87,19 +88,21 @@ def notify(
             assert_never(action)
 
 
-def _open(session: Session, key: str, told: Told, event_id: UUID, now: datetime, lasting: bool, depth: int) -> Incident:
+def _open(
+    session: Session, key: str, told: Told, event_id: UUID, now: datetime, lasting: bool, cause: Cause
+) -> Incident:
     """The incident that `event_id` belongs to: the open one of the key, or a new episode."""
     latest = _latest(session, key)
     if latest is not None and (latest.state == "open" or latest.event_id == event_id):
         return latest
     episode = 1 if latest is None else latest.episode + 1
-    incident = _new(key, episode, told, event_id, now, lasting, depth)
+    incident = _new(key, episode, told, event_id, now, lasting, cause)
     if insert_new(session, Incident, [incident.model_dump()]):
         append(session, [opened(incident)])
-    return _open(session, key, told, event_id, now, lasting, depth)  # this one, or another's that was faster
+    return _open(session, key, told, event_id, now, lasting, cause)  # this one, or another's that was faster
 
 
-def _new(key: str, episode: int, told: Told, event_id: UUID, now: datetime, lasting: bool, depth: int) -> Incident:
+def _new(key: str, episode: int, told: Told, event_id: UUID, now: datetime, lasting: bool, cause: Cause) -> Incident:
     key_id, id = _key_id(key), derive("incident", key, episode)  # noqa: A001 - it is the row's id
     return Incident(
         id=id,
@@ -113,7 +116,8 @@ def _new(key: str, episode: int, told: Told, event_id: UUID, now: datetime, last
         subject=told.subject,
         labels=told.labels,
         dedup_key=f"tocsin/{(id if lasting else key_id).hex}",
-        depth=depth,
+        depth=cause.depth,
+        chain=joined(cause.path),
         opened=now,
         updated=now,
         event_id=event_id,

@@ -56,6 +56,7 @@ class Incident(SQLModel, table=True):
     labels: dict[str, str] = Field(sa_type=Json)
     dedup_key: str
     depth: int = 0
+    chain: str = Field(default="", sa_type=Text)
     opened: datetime = Field(sa_type=UtcDateTime)
     updated: datetime = Field(sa_type=UtcDateTime)
     resolved: datetime | None = Field(default=None, sa_type=UtcDateTime)

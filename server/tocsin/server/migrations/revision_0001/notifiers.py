@@ -40,6 +40,7 @@ def _incident() -> None:
         *must(JSON, "labels"),
         *must(NAME, "dedup_key"),
         *must(NUMBER, "depth"),
+        *must(TEXT, "chain"),
         *must(TIME, "opened", "updated"),
         *may(TIME, "resolved"),
         *must(UUID, "event_id"),
