@@ -8,12 +8,14 @@ from typing import Any, Final, get_args
 import msgspec
 from sqlmodel import Session, col, select
 
+from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.store.engine import insert_new, touch
+from tocsin.store.log import append
 from tocsin.triggers.due import CatchUp, Mode, previous_occurrence
 from tocsin.triggers.schedules import from_dict
 from tocsin.triggers.tables import Schedule
-from tocsin.triggers.ticks import definition, log
+from tocsin.triggers.ticks import definition, log, switched
 from tocsin.triggers.timetable import Timetable
 
 CHANNEL: Final = "schedules"
@@ -77,17 +79,17 @@ def list_schedules(
     return list(session.exec(statement.order_by(col(Schedule.slug)).limit(limit)))
 
 
-def pause_schedule(session: Session, slug: str, now: datetime) -> Schedule:
+def pause_schedule(session: Session, slug: str, now: datetime, cause: Cause = OUTSIDE) -> Schedule:
     """No ticks from `now` on, until it is resumed; the row."""
     row = _for_update(session, slug)
-    _set_active(session, row, False, now)
+    _set_active(session, row, False, now, cause)
     return row
 
 
-def resume_schedule(session: Session, slug: str, now: datetime) -> Schedule:
+def resume_schedule(session: Session, slug: str, now: datetime, cause: Cause = OUTSIDE) -> Schedule:
     """Ticks again from `now` on; what would have been due while it was paused was not due. The row."""
     row = _for_update(session, slug)
-    _set_active(session, row, True, now)
+    _set_active(session, row, True, now, cause)
     return row
 
 
@@ -160,7 +162,7 @@ def _edit(session: Session, row: Schedule, schedule: Timetable, values: dict[str
     touch(session, CHANNEL)
 
 
-def _set_active(session: Session, row: Schedule, active: bool, now: datetime) -> None:
+def _set_active(session: Session, row: Schedule, active: bool, now: datetime, cause: Cause = OUTSIDE) -> None:
     if row.active == active:
         return
     if active:
@@ -169,6 +171,8 @@ def _set_active(session: Session, row: Schedule, active: bool, now: datetime) ->
         _settle(session, row, now)
     row.sqlmodel_update({"active": active, "version": row.version + 1, "updated": now})
     session.add(row)
+    session.flush()
+    append(session, [switched(row, now, cause)])
     touch(session, CHANNEL)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, text, update
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, select
 
+from tocsin.events.chain import Cause
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import derive, tick_id
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
@@ -81,6 +82,13 @@ def refresh(session: Session, after: str, limit: int = MOST_ROWS) -> str | None:
             row.next_at = next_at
             session.add(row)
     return rows[-1].slug if rows else None
+
+
+def switched(row: Schedule, now: datetime, cause: Cause) -> Event:
+    """`tocsin.schedule.paused` or `.resumed`: what somebody has just made of the row."""
+    verb = "resumed" if row.active else "paused"
+    told = _event(row, f"tocsin.schedule.{verb}", now, {}, cause.identity("schedule", verb, row.slug))
+    return msgspec.structs.replace(told, resource=told.resource | cause.labels, follows=cause.event)
 
 
 def forget_zones() -> None:

@@ -12,14 +12,14 @@ one seen; what comes later than that is not counted.
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
-from uuid import UUID
+from typing import Any, Final
 
 import msgspec
 
 from tocsin.events.ids import firing_id
 from tocsin.events.model import Event
-from tocsin.triggers.event import EventTrigger, Key
+from tocsin.triggers.event import EventTrigger
+from tocsin.triggers.steps import Firing, Key
 
 REMEMBERED: Final = 1_024
 """How many events of past firings a window remembers by id, so that none of them is counted again (those of the last
@@ -62,24 +62,6 @@ class Signal:
     key: Key
     event: Event
     over: bool = False
-
-
-@dataclass(frozen=True)
-class Firing:
-    """That an automation fires. `at` is the cause's event time; `episode` the firing that opened what this is part of.
-
-    `count` is how many events made it fire, `labels` the key by label name.
-    """
-
-    id: UUID
-    automation: str
-    key: Key
-    state: Literal["Triggered", "Resolved"]
-    at: datetime
-    event: Event
-    count: int
-    episode: UUID
-    labels: dict[str, str]
 
 
 @dataclass(frozen=True)
