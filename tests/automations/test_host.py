@@ -28,7 +28,6 @@ from tests.automations.parts import (
     told,
 )
 from tocsin.automations import simulate
-from tocsin.automations.guard import MAX_DEPTH
 from tocsin.automations.host import Batch, Host, Stale
 from tocsin.automations.model import Automation
 from tocsin.automations.store import enable
@@ -168,10 +167,10 @@ async def test_a_loop_ends_and_says_so(store: Store, bus: Bus) -> None:
     log(store, happened("start"))
     log_bus = LogBus(store, a_clock())
     await handled(Host(store, log_bus, clock=a_clock()), log_bus)
-    assert len(firings(store)) == MAX_DEPTH + 1
+    assert len(firings(store)) == 2
     [refused] = told(store, "tocsin.automation.action.failed")
     assert "loop guard" in refused.payload["reason"]
-    assert refused.depth == MAX_DEPTH + 1
+    assert refused.chain == ("echo", "echo")
 
 
 # --- crashes ---

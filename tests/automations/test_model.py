@@ -62,7 +62,7 @@ def test_a_prefect_automation_is_accepted_as_it_is() -> None:
 
 
 REFUSED = [
-    pytest.param({"actions": [{"type": "pause-deployment"}]}, "not there yet", id="an action that is planned"),
+    pytest.param({"actions": [{"type": "declare-incident"}]}, "Prefect Cloud's", id="an action of a cloud"),
     pytest.param({"actions": [{"type": "launch-rocket"}]}, "does not match any", id="an action nobody knows"),
     pytest.param({"actions": [{"deployment": "x"}]}, "discriminator", id="an action without a type"),
     pytest.param({"actions": [{"type": "run-deployment"}]}, "name the deployment", id="no deployment"),

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from tests.automations.parts import RUN, START, a_run, happened, rule
-from tocsin.automations.actions import RetryFlowRun
+from tocsin.automations.actions_runs import RetryFlowRun
 from tocsin.automations.builtin import SCHEDULES
 from tocsin.automations.evaluate import decide, signals_of
 from tocsin.automations.guard import MAX_DEPTH
+from tocsin.automations.invocation import Invocation
 from tocsin.automations.lifecycle import fired, outcome
 from tocsin.automations.model import Automation
-from tocsin.automations.plan import Invocation, plan, retry_delay
+from tocsin.automations.plan import plan
+from tocsin.automations.rendered_runs import retry_delay
 from tocsin.automations.route import Index
 from tocsin.events.codec import MAX_DEPTH as JSON_DEPTH
 from tocsin.events.codec import decode, encode

@@ -4,13 +4,15 @@ from typing import Final
 
 from tocsin.automations.actions import RunDeployment
 from tocsin.automations.model import Automation
+from tocsin.automations.rendered_runs import SCHEDULES as NAME
 from tocsin.triggers.event import EventTrigger
 
 TICK: Final = "tocsin.schedule.tick"
 
 SCHEDULES: Final = Automation(
-    name="tocsin.schedules",
+    name=NAME,
     description="A tick of a deployment's schedule runs the deployment.",
+    rate_limit=None,
     trigger=EventTrigger(expect=[TICK], match_related={"tocsin.resource.role": "deployment"}),
     actions=[RunDeployment(source="inferred", parameters="{{ event.payload.parameters or {} }}")],
 )

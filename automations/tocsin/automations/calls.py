@@ -11,7 +11,7 @@ from sqlmodel import Session
 from standardwebhooks import Webhook as Signer
 
 from tocsin.automations.attempts import Attempt, Failed, of_answer
-from tocsin.automations.plan import Invocation
+from tocsin.automations.invocation import Invocation
 from tocsin.automations.secrets import reveal
 from tocsin.events.clock import Clock
 from tocsin.events.errors import Invalid, NotFound

@@ -1,21 +1,35 @@
-"""Carrying out what is done in the database alone: start a run, retry one, put down a notification."""
+"""Carrying out what is done in the database alone: each action in the caller's transaction, once for its id."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from sqlmodel import Session
 
+from tocsin.automations import store
 from tocsin.automations.attempts import Executed, Failed
-from tocsin.automations.plan import Invocation
-from tocsin.events.errors import Invalid, NotFound
-from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE
-from tocsin.flows.runs import Refusal, create_run, retry_run
+from tocsin.automations.invocation import Invocation
+from tocsin.events.codec import OURS
+from tocsin.events.errors import BadEvent, Invalid, NotFound
+from tocsin.events.ids import derive
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.flows.deployments import pause_deployment
+from tocsin.flows.forget import delete_run
+from tocsin.flows.pools import pause_pool
+from tocsin.flows.queues import pause_queue
+from tocsin.flows.runs import Refusal, cancel_run, change_run, create_run, resume_run, retry_run, suspend_run
+from tocsin.flows.states import State, StateType
 from tocsin.flows.tables import FlowRun
 from tocsin.notifiers.outbox import notify
+from tocsin.store.log import append
+from tocsin.triggers.store import pause_schedule, resume_schedule
+
+# Any, in this file: JSON.
 
 Outcome = Executed | Failed
+Deed = Callable[[Session, Invocation, datetime], Outcome]
 
 
 def carry_out(session: Session, invocation: Invocation, now: datetime) -> Outcome:
@@ -26,7 +40,7 @@ def carry_out(session: Session, invocation: Invocation, now: datetime) -> Outcom
     """
     try:
         return _DEEDS[invocation.action](session, invocation, now)
-    except (Invalid, NotFound) as error:
+    except (Invalid, NotFound, BadEvent) as error:
         return Failed(str(error), {})
 
 
@@ -38,9 +52,8 @@ def _run_deployment(session: Session, invocation: Invocation, now: datetime) -> 
         parameters=arguments["parameters"],
         scheduled=datetime.fromisoformat(arguments["scheduled"]),
         key=str(invocation.id),
-        cause=UUID(invocation.cause["event"]),
+        cause=invocation.behind,
         creator=arguments["creator"],
-        depth=invocation.cause["depth"] + 1,
         now=now,
     )
     return Executed({"flow_run": str(run.id), "related": [_run_label(run)]})
@@ -53,17 +66,47 @@ def _retry_flow_run(session: Session, invocation: Invocation, now: datetime) -> 
         UUID(arguments["run"]),
         scheduled=datetime.fromisoformat(arguments["scheduled"]),
         budget=arguments["budget"],
-        cause=UUID(invocation.cause["event"]),
+        cause=invocation.behind,
         key=str(invocation.id),
         now=now,
     )
+    return _of_run(run, arguments["run"], {"scheduled": arguments["scheduled"]})
+
+
+def _steer_flow_run(
+    session: Session, invocation: Invocation, now: datetime, *, steer: Callable[..., FlowRun | Refusal]
+) -> Outcome:
+    """Cancel, suspend or resume it."""
+    run, reason = invocation.arguments["run"], invocation.arguments["reason"]
+    found = steer(session, UUID(run), reason=reason, cause=invocation.behind, now=now)
+    return _of_run(found, run, {})
+
+
+def _change_flow_run_state(session: Session, invocation: Invocation, now: datetime) -> Outcome:
+    arguments = invocation.arguments
+    kind = StateType(arguments["state"])
+    at = now if kind is StateType.SCHEDULED else None
+    state = State(kind, arguments["name"], arguments["message"], scheduled=at)
+    run = UUID(arguments["run"])
+    changed = change_run(session, run, state, force=arguments["force"], cause=invocation.behind, now=now)
+    return _of_run(changed, arguments["run"], {})
+
+
+def _delete_flow_run(session: Session, invocation: Invocation, now: datetime) -> Outcome:
+    run = invocation.arguments["run"]
+    refused = delete_run(session, UUID(run), cause=invocation.behind, now=now)
+    return Failed(refused.reason, {"flow_run": run}) if refused else Executed({"flow_run": run})
+
+
+def _of_run(run: FlowRun | Refusal, identity: str, details: dict[str, Any]) -> Outcome:
     if isinstance(run, Refusal):
-        return Failed(run.reason, {"flow_run": arguments["run"]})
-    return Executed({"flow_run": str(run.id), "scheduled": arguments["scheduled"], "related": [_run_label(run)]})
+        return Failed(run.reason, {"flow_run": identity})
+    return Executed({"flow_run": str(run.id), "state_name": run.state_name, **details, "related": [_run_label(run)]})
 
 
 def _send_notification(session: Session, invocation: Invocation, now: datetime) -> Outcome:
-    arguments: Mapping[str, Any] = invocation.arguments  # Any: JSON
+    arguments, behind = invocation.arguments, invocation.behind
+    assert behind.event is not None
     incident = notify(
         session,
         notifier=arguments["notifier"],
@@ -73,13 +116,68 @@ def _send_notification(session: Session, invocation: Invocation, now: datetime) 
         body=arguments["body"],
         severity=arguments["severity"],
         labels=arguments["labels"],
-        event_id=UUID(invocation.cause["event"]),
+        event_id=behind.event,
         now=now,
         lasting=arguments["lasting"],
-        depth=invocation.cause["depth"] + 1,
+        cause=behind,
     )
     found = str(incident.id) if incident is not None else None
     return Executed({"notifier": arguments["notifier"], "notification": arguments["action"], "incident": found})
+
+
+def _emit_event(session: Session, invocation: Invocation, now: datetime) -> Outcome:
+    arguments, behind = invocation.arguments, invocation.behind
+    if arguments["event"].startswith(OURS):
+        return Failed(f"event {arguments['event']}: names that begin with {OURS} are tocsin's own", {})
+    event = Event(
+        id=derive("emitted", invocation.id),
+        event=arguments["event"],
+        occurred=datetime.fromisoformat(arguments["occurred"]),
+        resource={**arguments["resource"], **behind.labels},
+        related=arguments["related"],
+        payload=arguments["payload"],
+        follows=behind.event,
+    )
+    append(session, [event])
+    return Executed({"event": str(event.id), "event_name": event.event})
+
+
+def _switch_deployment(session: Session, invocation: Invocation, now: datetime, *, paused: bool) -> Outcome:
+    name = invocation.arguments["deployment"]
+    pause_deployment(session, name, paused=paused, cause=invocation.behind, now=now)
+    return _switched("deployment", name, paused)
+
+
+def _switch_schedule(session: Session, invocation: Invocation, now: datetime, *, paused: bool) -> Outcome:
+    slug = invocation.arguments["schedule"]
+    (pause_schedule if paused else resume_schedule)(session, slug, now, invocation.behind)
+    return _switched("schedule", slug, paused)
+
+
+def _switch_work_pool(session: Session, invocation: Invocation, now: datetime, *, paused: bool) -> Outcome:
+    name = invocation.arguments["work_pool"]
+    pause_pool(session, name, paused=paused, cause=invocation.behind, now=now)
+    return _switched("work-pool", name, paused)
+
+
+def _switch_work_queue(session: Session, invocation: Invocation, now: datetime, *, paused: bool) -> Outcome:
+    name = invocation.arguments["work_queue"]
+    pool, slash, queue = name.partition("/")
+    if not slash:
+        return Failed(f"work queue {name!r}: name it with its pool, as pool/queue", {})
+    pause_queue(session, pool, queue, paused=paused, cause=invocation.behind, now=now)
+    return _switched("work-queue", name, paused)
+
+
+def _switch_automation(session: Session, invocation: Invocation, now: datetime, *, paused: bool) -> Outcome:
+    name = invocation.arguments["automation"]
+    store.enable(session, name, not paused, now, invocation.behind)
+    return _switched("automation", name, paused)
+
+
+def _switched(kind: str, name: str, paused: bool) -> Executed:
+    label = {RESOURCE_ID: f"tocsin.{kind}.{name}", RESOURCE_ROLE: kind, RESOURCE_NAME: name}
+    return Executed({kind.replace("-", "_"): name, "paused": paused, "related": [label]})
 
 
 def _do_nothing(session: Session, invocation: Invocation, now: datetime) -> Outcome:
@@ -90,9 +188,25 @@ def _run_label(run: FlowRun) -> dict[str, str]:
     return {RESOURCE_ID: f"tocsin.flow-run.{run.id}", RESOURCE_ROLE: "flow-run", RESOURCE_NAME: run.name}
 
 
-_DEEDS: Final[dict[str, Callable[[Session, Invocation, datetime], Outcome]]] = {
+_DEEDS: Final[dict[str, Deed]] = {
     "run-deployment": _run_deployment,
     "retry-flow-run": _retry_flow_run,
+    "cancel-flow-run": partial(_steer_flow_run, steer=cancel_run),
+    "suspend-flow-run": partial(_steer_flow_run, steer=suspend_run),
+    "resume-flow-run": partial(_steer_flow_run, steer=resume_run),
+    "change-flow-run-state": _change_flow_run_state,
+    "delete-flow-run": _delete_flow_run,
     "send-notification": _send_notification,
+    "emit-event": _emit_event,
+    "pause-deployment": partial(_switch_deployment, paused=True),
+    "resume-deployment": partial(_switch_deployment, paused=False),
+    "pause-schedule": partial(_switch_schedule, paused=True),
+    "resume-schedule": partial(_switch_schedule, paused=False),
+    "pause-work-pool": partial(_switch_work_pool, paused=True),
+    "resume-work-pool": partial(_switch_work_pool, paused=False),
+    "pause-work-queue": partial(_switch_work_queue, paused=True),
+    "resume-work-queue": partial(_switch_work_queue, paused=False),
+    "pause-automation": partial(_switch_automation, paused=True),
+    "resume-automation": partial(_switch_automation, paused=False),
     "do-nothing": _do_nothing,
 }

@@ -3,87 +3,52 @@
 from typing import Any, Final
 
 from tocsin.automations.model import Automation
+from tocsin.automations.targets import attempt, inferred, labels_of
+from tocsin.events.clock import instant
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
-from tocsin.triggers.window import Firing
+from tocsin.triggers.steps import Firing, Part
 
 # Any, in this file: JSON objects for templates.
 
-_FLOW_RUN: Final = "tocsin.flow-run."
 _OURS: Final = "tocsin.resource."
 _PREFECT: Final = "prefect.resource."
+THINGS: Final = {
+    "flow": "flow",
+    "deployment": "deployment",
+    "task_run": "task-run",
+    "work_pool": "work-pool",
+    "work_queue": "work-queue",
+    "schedule": "schedule",
+}
+"""Names in templates of what a firing is about, and the kind of resource that each stands for."""
 
 
 def template_context(automation: Automation, firing: Firing) -> dict[str, Any]:
-    """`event`, `firing`, `automation`, `labels`, and of a flow run's event `flow_run`, `flow` and `deployment`."""
-    event = firing.event
+    """`automation`, `event`, `events`, `firing`, `firings`, `labels`, and `flow_run`, `flow`, `deployment` … of
+    what the firing is about. What there is not, is an empty object.
+
+    The event of a deadline is the last one known under the key, without its payload.
+    """
+    event = shown_event(firing.about) if firing.about is not None else {}
     return {
-        "event": _event(event),
-        "firing": _firing(firing),
         "automation": {
             "name": automation.name,
             "description": automation.description,
             "tags": list(automation.tags),
             "severity": automation.severity,
         },
+        "event": event,
+        "events": _events(firing, event),
+        "firing": _firing(firing),
+        "firings": [_part(part) for part in firing.children] or [_firing(firing)],
         "labels": firing.labels,
-        "flow_run": flow_run(event),
-        "flow": _related(event, "flow"),
-        "deployment": _related(event, "deployment"),
+        "flow_run": _flow_run(firing),
+        **{name: _thing(firing, kind) for name, kind in THINGS.items()},
     }
 
 
-def flow_run(event: Event) -> dict[str, Any]:
-    """The flow run that `event` is about or related to, as far as the event tells; {} without one."""
-    labels = _flow_run_labels(event)
-    if labels is None:
-        return {}
-    return {
-        "id": labels[RESOURCE_ID].removeprefix(_FLOW_RUN),
-        "name": labels.get(RESOURCE_NAME, ""),
-        "state_name": labels.get("tocsin.state-name", ""),
-        "state_type": labels.get("tocsin.state-type", ""),
-        "message": labels.get("tocsin.state-message", ""),
-        "state": {
-            "name": labels.get("tocsin.state-name", ""),
-            "type": labels.get("tocsin.state-type", ""),
-            "message": labels.get("tocsin.state-message", ""),
-        },
-        "attempt": attempt(event),
-        "parameters": event.payload.get("parameters", {}),
-    }
-
-
-def flow_run_id(event: Event) -> str | None:
-    """The id of the flow run that `event` is about, else of the one it is related to."""
-    labels = _flow_run_labels(event)
-    return labels[RESOURCE_ID].removeprefix(_FLOW_RUN) if labels is not None else None
-
-
-def deployment_name(event: Event) -> str | None:
-    """The deployment that `event` is about, else the one it is related to."""
-    for labels in (event.resource, *event.related_as("deployment")):
-        if labels[RESOURCE_ID].startswith("tocsin.deployment."):
-            return labels[RESOURCE_ID].removeprefix("tocsin.deployment.")
-    return None
-
-
-def attempt(event: Event) -> int:
-    """Which attempt of the run the event tells of, from 1."""
-    text = event.resource.get("tocsin.run-count", "")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
-
-
-def shown_name(event: Event) -> str:
-    """What people call the event's resource."""
-    return event.resource.get(RESOURCE_NAME) or event.resource_id
-
-
-def _flow_run_labels(event: Event) -> dict[str, str] | None:
-    candidates = (event.resource, *event.related_as("flow-run"))
-    return next((labels for labels in candidates if labels[RESOURCE_ID].startswith(_FLOW_RUN)), None)
-
-
-def _event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> dict[str, Any]:
+    """The event as a plain object, its resources also under Prefect's label names."""
     return {
         "id": str(event.id),
         "occurred": event.occurred.isoformat(),
@@ -95,20 +60,68 @@ def _event(event: Event) -> dict[str, Any]:
     }
 
 
+def _events(firing: Firing, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events that it took, as far as the firing names them: the one at hand whole, any other by its id."""
+    parts = [str(part.event) for part in _leaves(firing.children) if part.event]
+    if not parts:
+        return [event] if firing.event is not None else []
+    return [event if event.get("id") == identity else {"id": identity} for identity in parts]
+
+
+def _leaves(parts: tuple[Part, ...]) -> list[Part]:
+    return [leaf for part in parts for leaf in (_leaves(part.children) if part.children else [part])]
+
+
 def _firing(firing: Firing) -> dict[str, Any]:
     return {
         "id": str(firing.id),
         "state": firing.state,
+        "posture": posture(firing),
         "at": firing.at.isoformat(),
         "count": firing.count,
         "key": list(firing.key),
         "episode": str(firing.episode),
+        "late": firing.late,
+        "children": [_part(part) for part in firing.children],
     }
 
 
-def _related(event: Event, role: str) -> dict[str, Any]:
-    labels = next(event.related_as(role), None)
-    return _resource(labels) if labels is not None else {}
+def posture(firing: Firing) -> str:
+    """`Reactive` when an event made it fire, `Proactive` when a deadline did."""
+    return "Reactive" if firing.event is not None else "Proactive"
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "trigger": part.trigger,
+        "at": instant(part.at).isoformat(),
+        "event": str(part.event) if part.event else None,
+        "count": part.count,
+        "children": [_part(child) for child in part.children],
+    }
+
+
+def _flow_run(firing: Firing) -> dict[str, Any]:
+    """The flow run that the firing is about, as far as the event tells; {} without one."""
+    labels = labels_of(firing, "flow-run")
+    if not labels:
+        return {}
+    state = {name: labels.get(f"tocsin.state-{name}", "") for name in ("name", "type", "message")}
+    return {
+        "id": inferred(firing, "flow-run"),
+        "name": labels.get(RESOURCE_NAME, ""),
+        "state_name": state["name"],
+        "state_type": state["type"],
+        "message": state["message"],
+        "state": state,
+        "attempt": attempt(firing),
+        "parameters": firing.about.payload.get("parameters", {}) if firing.about is not None else {},
+    }
+
+
+def _thing(firing: Firing, kind: str) -> dict[str, Any]:
+    labels = labels_of(firing, kind)
+    return _resource({RESOURCE_NAME: inferred(firing, kind) or "", **labels}) if labels else {}
 
 
 def _resource(labels: dict[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Decided:
 
 def signals_of(index: Index, events: Iterable[Event]) -> list[Signal]:
     """The signals of `events`, in their order; what tells of a refused loop may only resolve."""
-    return [signal for event in events for signal in index.route(event) if signal.over or not unheard(event)]
+    return [signal for event in events for signal in index.route(event) if signal.over or not unheard(event, signal.automation)]
 
 
 def places(index: Index, signals: Iterable[Signal]) -> set[Place]:

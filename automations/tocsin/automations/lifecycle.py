@@ -6,12 +6,14 @@ from uuid import UUID
 
 import msgspec
 
-from tocsin.automations.plan import Invocation
+from tocsin.automations.context import posture
+from tocsin.automations.invocation import Invocation, fired_id
+from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.codec import encode
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import derive
-from tocsin.events.model import DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
-from tocsin.triggers.window import Firing
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.triggers.steps import Firing
 
 AUTOMATION: Final = "tocsin.automation"
 SHOWN_BYTES: Final = 64_000
@@ -21,83 +23,98 @@ Labels = dict[str, str]
 # Any, below: JSON payloads.
 
 
-def changed(name: str, verb: Literal["created", "updated", "deleted"], digest: str, now: datetime) -> Event:
+def changed(
+    name: str, verb: Literal["created", "updated", "deleted"], digest: str, now: datetime, cause: Cause = OUTSIDE
+) -> Event:
     """`tocsin.automation.created`, `.updated` or `.deleted`."""
     return Event(
+        id=cause.identity("automation", verb, name),
         event=f"{AUTOMATION}.{verb}",
         occurred=now,
-        resource=_resource(name),
+        resource={**_resource(name), **cause.labels},
         payload={"digest": digest},
+        follows=cause.event,
+    )
+
+
+def paused(name: str, reason: str, count: int, now: datetime) -> Event:
+    """`tocsin.automation.paused`: the loop guard has switched it off after `count` firings within a minute."""
+    back = f"tocsin automation enable {name}"
+    return Event(
+        event=f"{AUTOMATION}.paused",
+        occurred=now,
+        resource=_resource(name),
+        payload={"reason": reason, "count": count, "way_back": back},
     )
 
 
 def fired(firing: Firing) -> Event:
     """`tocsin.automation.triggered` or `.resolved`; its id is the firing's own. Raises `BadEvent` for one too large."""
-    told = _fired(firing, _shown(firing.event))
+    told = _fired(firing, _shown(firing.about))
     try:
         encode(told)
     except BadEvent:  # the triggering event fits the limits alone, but not inside another one
-        told = _fired(firing, _briefly(firing.event))
+        told = _fired(firing, _briefly(firing.about))
         encode(told)
     return told
 
 
-def _fired(firing: Firing, shown: dict[str, Any]) -> Event:
-    cause = firing.event
+def _fired(firing: Firing, shown: dict[str, Any] | None) -> Event:
+    about, event = firing.about, firing.event
+    chain = Cause(depth=1 + (about.depth if about else 0), path=(*(about.chain if about else ()), firing.automation))
+    cause = [_event_label(event.id, "triggering-event")] if event is not None else []
     return Event(
         id=fired_id(firing.id),
         event=f"{AUTOMATION}.{firing.state.lower()}",
         occurred=firing.at,
-        resource={**_resource(firing.automation, cause.depth + 1), "tocsin.posture": "Reactive"},
-        related=[_event_label(cause.id, "triggering-event"), *_target(cause.resource)],
+        resource={**_resource(firing.automation), **chain.labels, "tocsin.posture": posture(firing)},
+        related=[*cause, *(_target(about.resource) if about is not None else [])],
         payload={
             "firing": str(firing.id),
             "episode": str(firing.episode),
             "triggering_labels": firing.labels,
             "count": firing.count,
-            "triggering_event": shown,
+            "triggering_event" if event is not None else "last_event": shown,
         },
-        follows=cause.id,
+        follows=event.id if event is not None else None,
     )
-
-
-def fired_id(firing: UUID) -> UUID:
-    """Id of the event that tells of a firing."""
-    return derive("fired", firing)
 
 
 def outcome(
     invocation: Invocation, verb: Literal["executed", "failed"], now: datetime, details: dict[str, Any]
 ) -> Event:
-    """`tocsin.automation.action.executed` or `.failed`; `details` go into the payload (`reason`, `status_code` …)."""
-    cause = invocation.cause
+    """`tocsin.automation.action.executed` or `.failed`; `details` go into the payload (`reason`, `status_code` …).
+
+    It follows the event that made the automation fire; after a deadline, the event that tells of the firing.
+    """
+    cause, behind = invocation.cause, invocation.behind
+    payload = {name: value for name, value in details.items() if name != "related"}
     return Event(
         id=derive("outcome", invocation.id),
         event=f"{AUTOMATION}.action.{verb}",
         occurred=now,
-        resource=_resource(invocation.automation, cause["depth"] + 1),
+        resource={**_resource(invocation.automation), **behind.labels},
         related=[
-            _event_label(cause["event"], "triggering-event"),
+            *([_event_label(cause["event"], "triggering-event")] if cause["event"] else []),
             _event_label(fired_id(invocation.firing), "automation-triggered-event"),
-            *_target({RESOURCE_ID: cause["resource"]}),
-            *details.pop("related", []),
+            *(_target({RESOURCE_ID: cause["resource"]}) if cause["resource"] else []),
+            *details.get("related", []),
         ],
         payload={
             "action_index": invocation.position,
             "action_type": invocation.action,
             "invocation": str(invocation.id),
-            **details,
+            **payload,
         },
-        follows=UUID(cause["event"]),
+        follows=behind.event,
     )
 
 
-def _resource(name: str, depth: int = 0) -> Labels:
-    labels = {RESOURCE_ID: f"{AUTOMATION}.{name}", RESOURCE_NAME: name}
-    return {**labels, DEPTH: str(depth)} if depth else labels
+def _resource(name: str) -> Labels:
+    return {RESOURCE_ID: f"{AUTOMATION}.{name}", RESOURCE_NAME: name}
 
 
-def _event_label(identity: object, role: str) -> Labels:
+def _event_label(identity: UUID | str, role: str) -> Labels:
     return {RESOURCE_ID: f"tocsin.event.{identity}", RESOURCE_ROLE: role}
 
 
@@ -107,11 +124,15 @@ def _target(labels: Labels) -> list[Labels]:
     return [{**named, RESOURCE_ROLE: "target"}]
 
 
-def _briefly(event: Event) -> dict[str, Any]:
+def _briefly(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
     return {"id": str(event.id), "event": event.event, "resource": {RESOURCE_ID: event.resource_id}}
 
 
-def _shown(event: Event) -> dict[str, Any]:
+def _shown(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
     encoded = msgspec.json.encode(event)
     if len(encoded) > SHOWN_BYTES:
         return _briefly(event)

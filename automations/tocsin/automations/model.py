@@ -19,7 +19,7 @@ class Automation(BaseModel):
 
     With `resolve_on` a firing stays open, under its key, until an event meets that trigger: then `actions_on_resolve`
     run, and whoever was told by a SendNotification is told that it is over. `resolve_on` takes the key from its own
-    `for_each`, else from the trigger's.
+    `for_each`, else from the trigger's. `rate_limit`: one that fires more often within a minute is switched off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -34,6 +34,7 @@ class Automation(BaseModel):
     enabled: bool = True
     tags: Annotated[Sequence[str], AfterValidator(tuple)] = ()
     severity: Severity = "error"
+    rate_limit: Annotated[int, Field(ge=1)] | None = 1_000
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from tocsin.automations.kept import keep_secrets, shows_mask
 from tocsin.automations.model import Automation
 from tocsin.automations.secrets import COMPARED, STORED
 from tocsin.automations.tables import Rulebook, StoredAutomation, TriggerState
+from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import Event
 from tocsin.store.engine import insert_new, touch
@@ -89,7 +90,7 @@ def list_automations(session: Session) -> list[Listed]:
     return list(_readable(rows))
 
 
-def enable(session: Session, name: str, enabled: bool, now: datetime) -> Change:
+def enable(session: Session, name: str, enabled: bool, now: datetime, cause: Cause = OUTSIDE) -> Change:
     """Switch the automation on or off. Raises `NotFound`.
 
     One that is off fires no more; what it has opened it still resolves.
@@ -100,7 +101,7 @@ def enable(session: Session, name: str, enabled: bool, now: datetime) -> Change:
     row.enabled, row.updated = enabled, now
     session.add(row)
     session.flush()
-    _tell(session, [lifecycle.changed(name, "updated", row.digest, now)])
+    _tell(session, [lifecycle.changed(name, "updated", row.digest, now, cause)])
     return "updated"
 
 

@@ -1,0 +1,117 @@
+"""The arguments of actions that tell others."""
+
+from typing import Any
+
+from tocsin.automations.actions_messages import CallWebhook, EmitEvent, Labels, SendNotification
+from tocsin.automations.invocation import Arguments
+from tocsin.automations.model import Automation
+from tocsin.automations.rendered import Impossible, Rendering
+from tocsin.automations.secrets import STORED, keep
+from tocsin.automations.targets import shown_name
+from tocsin.events.codec import OURS
+from tocsin.events.errors import Invalid
+from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME
+from tocsin.events.templates import render, render_value
+from tocsin.triggers.steps import Firing
+
+
+def send_notification(rendering: Rendering, action: SendNotification, *, resolves: bool, automatic: bool) -> Arguments:
+    """What people are told, under the key of its incident. `automatic`: the end of what the action has begun."""
+    automation, firing = rendering.automation, rendering.firing
+    own = None if automatic else action
+    subject, body = plain_words(automation, firing)
+    return {
+        "notifier": action.notifier,
+        "incident_key": f"{automation.name}/{firing.episode}",
+        "action": "resolve" if resolves else "trigger",
+        "subject": _said(own.subject if own else None, subject, rendering),
+        "body": _said(own.body if own else None, body, rendering),
+        "severity": automation.severity,
+        "lasting": firing.lasting or automation.resolve_on is not None,
+        "labels": {**firing.labels, **_about(firing)},
+    }
+
+
+def plain_words(automation: Automation, firing: Firing) -> tuple[str, str]:
+    """Subject and body for people when the automation has none of its own."""
+    name = shown_name(firing)
+    titled = f"{automation.name}: {name}" if name else automation.name
+    lines = [_happened(firing), _message(firing), automation.description]
+    return titled if firing.state == "Triggered" else f"Resolved: {titled}", "\n".join(line for line in lines if line)
+
+
+def call_webhook(rendering: Rendering, action: CallWebhook) -> Arguments:
+    """Where to, what, and under which secrets, sealed."""
+    if action.payload is None:
+        subject, body = plain_words(rendering.automation, rendering.firing)
+        shown = {name: rendering.context[name] for name in ("firing", "event")}
+        payload: Any = {"subject": subject, "body": body, **shown}  # Any: JSON
+    else:
+        payload = render_value(action.payload, rendering.context)
+    return {
+        "url": action.url,
+        "notifier": action.notifier,
+        "payload": payload,
+        "headers": {name: keep(value, STORED) for name, value in action.headers.items()},
+        "secret": keep(action.secret, STORED) if action.secret else None,
+        "allow_private": list(action.allow_private),
+    }
+
+
+def emit_event(rendering: Rendering, action: EmitEvent) -> Arguments:
+    """The event; it happened when the automation fired. Raises Impossible for a name of tocsin's own."""
+    name = rendering.name(action.event, "event")
+    if name.startswith(OURS):
+        raise Impossible(f"event {name[:80]}: names that begin with {OURS} are tocsin's own")
+    payload = render_value(action.payload, rendering.context)
+    if not isinstance(payload, dict):
+        raise Impossible(f"the payload is rendered to {type(payload).__name__}; it must be an object")
+    return {
+        "event": name,
+        "occurred": rendering.firing.at.isoformat(),
+        "resource": _resource(rendering, action.resource),
+        "related": [_texts(labels, rendering) for labels in action.related],
+        "payload": payload,
+    }
+
+
+def _resource(rendering: Rendering, given: Labels | None) -> Labels:
+    if given is not None:
+        return _texts(given, rendering)
+    event, name = rendering.firing.about, rendering.automation.name
+    if event is None:
+        return {RESOURCE_ID: f"tocsin.automation.{name}", RESOURCE_NAME: name}
+    return {label: event.resource[label] for label in (RESOURCE_ID, RESOURCE_NAME) if label in event.resource}
+
+
+def _texts(labels: Labels, rendering: Rendering) -> Labels:
+    """The labels rendered; the chain is for tocsin to tell."""
+    return {name: render(text, rendering.context) for name, text in labels.items() if name not in (DEPTH, CHAIN)}
+
+
+def _about(firing: Firing) -> Labels:
+    event = firing.about
+    return {} if event is None else {RESOURCE_ID: event.resource_id, "tocsin.event": event.event}
+
+
+def _happened(firing: Firing) -> str:
+    event = firing.event
+    if event is not None:
+        return f"{event.event} at {event.occurred.isoformat(timespec='seconds')}"
+    awaited = f"what was expected had not come by {firing.at.isoformat(timespec='seconds')}"
+    last = firing.witness
+    return f"{awaited}; last seen: {last.event} at {last.occurred.isoformat(timespec='seconds')}" if last else awaited
+
+
+def _message(firing: Firing) -> str:
+    return firing.about.resource.get("tocsin.state-message", "") if firing.about is not None else ""
+
+
+def _said(source: str | None, otherwise: str, rendering: Rendering) -> str:
+    """The rendered text. People are told even when it cannot be rendered."""
+    if source is None:
+        return otherwise
+    try:
+        return render(source, rendering.context)
+    except Invalid as error:
+        return f"{otherwise}\n({error})"
