@@ -40,6 +40,7 @@ from tocsin.store.tables import LogEntry
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+SPANS = ("lateness_s", "duration_s")
 SAMPLES = Path(__file__).with_name("sample_flows.py")
 
 
@@ -326,6 +327,26 @@ def test_runs_are_claimed_in_the_order_in_which_they_are_due(store: Store) -> No
         assert due(session, "default", NOW) == (False, future.scheduled)
         taken = get_run(session, late.id)
         assert (taken.state_name, taken.attempt, taken.lease, taken.worker) == ("Pending", 1, "worker:1", "w")
+
+
+def test_events_tell_how_late_a_run_began_and_how_long_it_took(store: Store) -> None:
+    with store.begin() as session:
+        deploy(session)
+        run = create_run(session, "greet", scheduled=NOW, now=NOW).id
+        take(session, now=NOW + SECOND)
+        propose(session, run, running(1), Context(), NOW + 3 * SECOND)
+        propose(session, run, failed(ValueError("no")), Context(), NOW + 8 * SECOND)
+        retry_run(session, run, scheduled=NOW, key="again", now=NOW + 9 * SECOND)
+        take(session, now=NOW + 10 * SECOND)
+        propose(session, run, running(2), Context(), NOW + 12 * SECOND)
+        propose(session, run, completed(), Context(), NOW + 20 * SECOND)
+    with store.read() as session:
+        events = map(codec.decode, session.exec(select(LogEntry.body)))
+        told = {event.event: {span: event.payload.get(span) for span in SPANS} for event in events}
+    assert told["tocsin.flow-run.Running"] == {"lateness_s": 3, "duration_s": None}
+    assert told["tocsin.flow-run.Failed"] == {"lateness_s": None, "duration_s": 5}
+    assert told["tocsin.flow-run.Retrying"] == {"lateness_s": None, "duration_s": None}
+    assert told["tocsin.flow-run.Completed"] == {"lateness_s": None, "duration_s": 17}
 
 
 def test_a_paused_pool_gives_nothing_and_a_bounded_one_no_more_than_its_bound(store: Store) -> None:

@@ -94,7 +94,9 @@ def test_each_state_is_an_event_that_follows_the_one_before(quick: Book) -> None
         {"tocsin.resource.id": "tocsin.flow.load", "tocsin.resource.role": "flow", "tocsin.resource.name": "load"},
         {"tocsin.resource.id": "tocsin.tag.nightly", "tocsin.resource.role": "tag"},
     ]
+    assert run.started is not None
     assert failed.payload == {
+        "duration_s": (run.state_at - run.started).total_seconds(),
         "from": {"type": "RUNNING", "name": "Running", "message": ""},
         "to": {"type": "FAILED", "name": "Failed", "message": labels["tocsin.state-message"]},
         "attempt": 1,

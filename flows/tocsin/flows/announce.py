@@ -8,7 +8,7 @@ from uuid import UUID
 from tocsin.events.ids import state_event_id
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows.portable import small
-from tocsin.flows.states import State
+from tocsin.flows.states import State, StateType
 
 FLOW_RUN: Final = "tocsin.flow-run"
 TASK_RUN: Final = "tocsin.task-run"
@@ -19,7 +19,7 @@ Labels = dict[str, str]
 
 def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, now: datetime) -> Event:
     """The event of a flow run's change; `run` holds the columns as they are after it."""
-    payload = _payload(run, before, after) | {"parameters": small(run["parameters"])}
+    payload = _payload(run, before, after) | _spans(run, after, now) | {"parameters": small(run["parameters"])}
     return _event(FLOW_RUN, run, after, now, _flow_relations(run), payload, run["cause"])
 
 
@@ -78,6 +78,16 @@ def _payload(run: Mapping[str, Any], before: State | None, after: State) -> dict
     if after.fault:
         payload["error"] = {"type": after.fault.type, "message": after.fault.message}
     return payload
+
+
+def _spans(run: Mapping[str, Any], after: State, now: datetime) -> dict[str, float]:
+    """How long a run that is over took; how late one came that starts for the first time."""
+    started, scheduled = run["started"], run["scheduled"]
+    if after.final and started is not None:
+        return {"duration_s": max(0.0, (now - started).total_seconds())}
+    if after.type is StateType.RUNNING and scheduled is not None and started == now:
+        return {"lateness_s": max(0.0, (now - scheduled).total_seconds())}
+    return {}
 
 
 def _shown(state: State) -> dict[str, str]:
