@@ -10,7 +10,6 @@ all at the cap, and never the refused one again.
 
 from typing import Final
 
-from tocsin.automations.model import Automation
 from tocsin.events.model import Event
 
 MAX_DEPTH: Final = 8
@@ -40,12 +39,11 @@ def unheard(event: Event, automation: str = "") -> bool:
     return event.depth > MAX_DEPTH or event.chain.count(automation) > 1
 
 
-def over_rate(count_in_last_minute: int, automation: Automation) -> str | None:
+def over_rate(count_in_last_minute: int, automation: str, limit: int | None) -> str | None:
     """Why `automation` is switched off, after so many firings within a minute; None while it may go on."""
-    limit = automation.rate_limit
     if limit is None or count_in_last_minute <= limit:
         return None
     return (
-        f"loop guard: automation {automation.name} fired {count_in_last_minute} times within a minute, at most {limit} "
-        f"are allowed; it is switched off until `tocsin automation enable {automation.name}`"
+        f"loop guard: automation {automation} fired {count_in_last_minute} times within a minute, at most {limit} are "
+        f"allowed; it is switched off until `tocsin automation enable {automation}`"
     )

@@ -37,14 +37,14 @@ def changed(
     )
 
 
-def paused(name: str, reason: str, count: int, now: datetime) -> Event:
-    """`tocsin.automation.paused`: the loop guard has switched it off after `count` firings within a minute."""
+def paused(name: str, reason: str, now: datetime) -> Event:
+    """`tocsin.automation.paused`: the loop guard has switched it off; the payload names the way back."""
     back = f"tocsin automation enable {name}"
     return Event(
         event=f"{AUTOMATION}.paused",
         occurred=now,
         resource=_resource(name),
-        payload={"reason": reason, "count": count, "way_back": back},
+        payload={"reason": reason, "way_back": back},
     )
 
 
