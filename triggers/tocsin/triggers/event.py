@@ -224,6 +224,14 @@ class EventTrigger(BaseModel):
         return self.posture == "Reactive" and not counts
 
     @cached_property
+    def starts(self) -> bool:
+        """Whether it has to be armed when its automation begins: it waits although no event has come.
+
+        (A tumbling one does so even with `after`, as Prefect's do.)
+        """
+        return self.posture == "Proactive" and not self.for_each and (not self.after or self.window == "tumbling")
+
+    @cached_property
     def fingerprint(self) -> str:
         """Short text that tells what this counts from what any other counts: what is remembered for one fits no other.
 

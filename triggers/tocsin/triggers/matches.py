@@ -6,6 +6,7 @@ leader's, whichever of the two comes first: clocks of two machines may differ, c
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -15,6 +16,10 @@ from tocsin.triggers.steps import Micros, micros
 
 LAST: Final = "~"
 """A text behind every id: `Match(at, LAST)` stands behind all matches of the instant `at`."""
+
+
+LATE: Final = 1_000_000
+"""An event that comes later than this (microseconds) is part of a backlog."""
 
 
 class Match(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -43,6 +48,20 @@ def knows(matches: Matches, match: Match) -> bool:
     return place < len(matches) and matches[place].id == match.id
 
 
+def seen(match: Match, now: Micros) -> Micros:
+    """The event time that is known to be reached: a producer's clock that runs ahead makes nobody else late.
+
+    `now` 0: no clock is known, and the event's own time is taken.
+    """
+    return min(match.at, now) if now else match.at
+
+
+def lag_of(event: Event, now: Micros) -> Micros:
+    """How late an event came when that is over a second, else 0: a deadline waits as long for those after it."""
+    late = now - micros(event.occurred)
+    return late if late > LATE else 0
+
+
 def led(match: Match, known: Iterable[Match]) -> Match:
     """`match`, not before the one that it follows if that is `known`."""
     if not match.leader:
@@ -60,8 +79,29 @@ def raised(matches: Matches, leader: Match) -> Matches:
     return tuple(sorted(matches)) if late else matches
 
 
+def placed_in(matches: Matches, match: Match) -> Matches:
+    """`matches` with one more, in its place."""
+    place = bisect_left(matches, match)
+    return (*matches[:place], match, *matches[place:])
+
+
 def since(matches: Matches, instant: Micros) -> Matches:
     """Those that happened at `instant` or later."""
     if not matches or matches[0].at >= instant:
         return matches
     return matches[bisect_left(matches, Match(instant, "")) :]
+
+
+def thinned(matches: Matches, threshold: int, span: Micros) -> Matches:
+    """As few of `matches` as still tell of any window of length `span` whether it holds `threshold` of them.
+
+    Time is cut into slots as long as the window; of each the first and the last `threshold` are kept. A window covers
+    the end of one slot and the start of the next, so it still holds enough if it did.
+    """
+    if len(matches) <= 2 * threshold:
+        return matches
+    kept: list[Match] = []
+    for _, slot in groupby(matches, lambda match: match.at // span):
+        inside = list(slot)
+        kept += inside if len(inside) <= 2 * threshold else inside[:threshold] + inside[-threshold:]
+    return matches if len(kept) == len(matches) else tuple(kept)

@@ -18,7 +18,7 @@ import msgspec
 
 from tocsin.events.model import Event
 from tocsin.triggers.event import EventTrigger
-from tocsin.triggers.matches import LAST, Match, Matches, knows, led, match_of, raised, since
+from tocsin.triggers.matches import LAST, Match, Matches, knows, led, match_of, raised, seen, since
 from tocsin.triggers.steps import Met, Micros, Moment, Step, Verdict, micros
 
 REMEMBERED: Final = 1_024
@@ -57,7 +57,7 @@ def advance(trigger: EventTrigger, state: SlidingState | None, moment: Moment) -
         return Step(None, Met(micros(event.occurred), str(event.id), 1, event), _AT_ONCE)
     match = match_of(event)
     if state is None:
-        state = SlidingState(moment.now, _seen(match, moment))
+        state = SlidingState(moment.now, seen(match, moment.now))
     elif match.leader:
         match = led(match, (*state.waiting, *state.fired))
     if (refusal := _refusal(trigger, state, match)) is not None:
@@ -78,11 +78,6 @@ def _told(trigger: EventTrigger, state: SlidingState | None, now: Micros) -> Ste
     return Step(None, None, Verdict("lapsed", len(state.waiting), trigger.threshold))
 
 
-def _seen(match: Match, moment: Moment) -> Micros:
-    """The event time that is known to be reached: a clock that runs ahead must not make the present look late."""
-    return min(match.at, moment.now) if moment.now else match.at
-
-
 def _refusal(trigger: EventTrigger, state: SlidingState, match: Match) -> Verdict | None:
     """Why `match` does not count, if it does not."""
     if knows(state.waiting, match) or knows(state.fired, match):
@@ -97,7 +92,7 @@ def _refusal(trigger: EventTrigger, state: SlidingState, match: Match) -> Verdic
 
 def _counted(trigger: EventTrigger, state: SlidingState, match: Match, moment: Moment) -> Step[SlidingState]:
     """`state` with `match`, and without what no later event can count with."""
-    newest = max(state.newest, _seen(match, moment))
+    newest = max(state.newest, seen(match, moment.now))
     oldest = newest - trigger.patience
     waiting = since(state.waiting, oldest - trigger.span + 1)
     place = bisect_left(waiting, match)
