@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tocsin.automations.action import Chosen, Name, OnFlowRun, Seconds, checked
+from tocsin.automations.prefect import read_parameters
 from tocsin.flows.states import StateType
 
 # Any, below: parameters are whatever JSON the flow wants; validators see what a person gave.
@@ -39,12 +40,15 @@ class RunDeployment(Chosen):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_job_variables(cls, given: Any) -> Any:
+    def _as_theirs(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         if given.get("job_variables"):
             raise ValueError("job_variables are not there yet; leave them out")
-        return {name: value for name, value in given.items() if name != "job_variables"}
+        named = {name: value for name, value in given.items() if name != "job_variables"}
+        if "parameters" in named:
+            named["parameters"] = {} if named["parameters"] is None else read_parameters(named["parameters"])
+        return named
 
     @field_validator("parameters")
     @classmethod
