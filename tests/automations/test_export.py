@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from tests.automations.parts import START, define
 from tocsin.automations import store as stored
-from tocsin.automations.actions import CallWebhook
+from tocsin.automations.actions import KINDS
+from tocsin.automations.actions_messages import CallWebhook
 from tocsin.automations.documents import parse
 from tocsin.automations.export import Format, export
 from tocsin.automations.model import Automation
@@ -121,6 +122,11 @@ def test_from_python_to_the_database_to_a_file_and_back_nothing_changes(store: S
 def hook(*actions: dict[str, Any], name: str = "hook", **more: Any) -> Automation:
     webhooks = [{"type": "call-webhook", **action} for action in actions]
     return made({"name": name, "trigger": {"expect": ["x"]}, "actions": webhooks, **more})
+
+
+def test_only_a_webhook_has_secrets() -> None:
+    keepers = {kind for kind in KINDS for field in kind.model_fields.values() if "SecretStr" in str(field.annotation)}
+    assert keepers == {CallWebhook}
 
 
 ONE = {"url": HOOK, "headers": {"authorization": "hush", "x-team": "ops"}, "secret": "whsec_one"}

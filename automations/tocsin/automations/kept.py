@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from tocsin.automations.actions import Action, CallWebhook
+from tocsin.automations.actions import Action
+from tocsin.automations.actions_messages import CallWebhook
 from tocsin.automations.model import Automation
 from tocsin.automations.secrets import MASK, reveal
 from tocsin.events.errors import Invalid

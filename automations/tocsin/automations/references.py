@@ -27,6 +27,7 @@ _SOURCES: Final = {
     "automation": col(StoredAutomation.name),
 }
 _LISTS: Final = ("actions", "actions_on_trigger", "actions_on_resolve")
+_QUEUE: Final = "work_queue"
 _TEMPLATE: Final = "{{"
 
 
@@ -47,6 +48,9 @@ def references(automation: Automation) -> Iterator[Reference]:
                 name = getattr(action, kind, None)
                 if isinstance(name, str) and _TEMPLATE not in name:
                     yield Reference(kind, name, (field, index, kind))
+            queue = getattr(action, _QUEUE, None)
+            if isinstance(queue, str) and _TEMPLATE not in queue:  # `pool/queue`; a queue is made when it is used
+                yield Reference("work_pool", queue.partition("/")[0], (field, index, _QUEUE))
 
 
 def on_record(session: Session) -> dict[str, set[str]]:
