@@ -21,6 +21,10 @@ from tocsin.notifiers.redact import learn, redact
 from tocsin.notifiers.registry import get_notifier
 
 TIMEOUT: Final = timedelta(seconds=15)
+PUBLIC: Final = frozenset(
+    {"accept", "accept-encoding", "accept-language", "cache-control", "content-language", "content-type", "user-agent"}
+)
+"""Headers whose values may be shown."""
 
 
 class Sender(Protocol):
@@ -87,8 +91,12 @@ def _masked(result: Result) -> Result:
 
 
 def _hidden(headers: Mapping[str, str]) -> list[str]:
-    """What must not be shown of headers: their values, and in `Bearer …` what stands behind the scheme."""
-    return [part for value in headers.values() for part in (value, value.partition(" ")[2])]
+    """What must not be shown of headers: their values, and in `Bearer …` what stands behind the scheme.
+
+    Those that everybody sends alike are no secrets: to hide them would hide words like `application/json` everywhere.
+    """
+    secret = [value for name, value in headers.items() if name not in PUBLIC]
+    return [part for value in secret for part in (value, value.partition(" ")[2])]
 
 
 def _signed(call: Call, now: datetime) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Carrying invocations out: the ledger's due rows, each done once.
 
-What happens in the database alone (start a run, retry one, put down a notification) is done in one transaction with
+What happens in the database alone (start a run, pause a pool, put down a notification) is done in one transaction with
 the mark that it is done and the event that tells of it. A webhook is claimed with a lease, called outside of any
 transaction, and marked afterwards: after a crash in between it is called again, under the same `webhook-id`.
+Calls of one episode to one address are made one after the other.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from tocsin.automations import calls, lifecycle
 from tocsin.automations.attempts import Again, Attempt, Executed, Failed, database_wait, webhook_wait
 from tocsin.automations.carry import carry_out
 from tocsin.automations.ledger import CHANNEL, DONE, DUE, FAILED, NOTIFICATION, begins_still, invocation_of
+from tocsin.automations.order import WEBHOOK, waiting
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Unavailable
@@ -32,7 +34,6 @@ BATCH: Final = 100
 CALLS: Final = 32
 LEASE: Final = timedelta(seconds=60)
 IDLE: Final = timedelta(milliseconds=500)
-WEBHOOK: Final = "call-webhook"
 _ATTEMPTS_KEPT: Final = 20
 
 _LOG = logging.getLogger("tocsin.automations.perform")
@@ -114,11 +115,12 @@ class Performer:
         prepared: list[calls.Call] = []
         taken = 0
         rows = session.exec(claimable(session, self._due(now).limit(BATCH))).all()
+        later = waiting(session, rows, now, IDLE)
         for row in sorted(rows, key=_ends):
-            if row.action == WEBHOOK and len(prepared) >= free:
+            if row.action == WEBHOOK and row.id not in later and len(prepared) >= free:
                 continue
-            if _ends(row) and begins_still(session, row.firing_id):
-                row.due = now + IDLE
+            if row.id in later or (_ends(row) and begins_still(session, row.firing_id)):
+                row.due = later.get(row.id, now + IDLE)
                 session.add(row)
                 continue
             taken += 1
@@ -227,7 +229,7 @@ class Performer:
             select(StoredInvocation)
             .where(StoredInvocation.state == DUE, StoredInvocation.due <= now)
             .where(or_(col(StoredInvocation.lease_until).is_(None), col(StoredInvocation.lease_until) <= now))
-            .order_by(col(StoredInvocation.due), col(StoredInvocation.position))
+            .order_by(col(StoredInvocation.due), col(StoredInvocation.ordinal), col(StoredInvocation.position))
         )
         if len(self._under_way) >= self._at_once:
             statement = statement.where(StoredInvocation.action != WEBHOOK)
