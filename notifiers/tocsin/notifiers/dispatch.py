@@ -151,6 +151,9 @@ class Dispatcher:
             channel = await self._channels.get(claimed.notifier)
         except Invalid as error:
             return Later(UNREADABLE, redact(str(error))), 0
+        except Exception as error:  # whatever opening it raises is an attempt that failed, not a lost row
+            _LOG.exception("notifier %s cannot be opened", claimed.receiver)
+            return Later(UNREADABLE, redact(f"{type(error).__name__}: {error}")), 0
         try:
             message = channel.render(claimed.view, minimal=claimed.minimal)
         except Exception as error:  # a view that breaks the rendering harms only itself
