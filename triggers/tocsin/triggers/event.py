@@ -1,87 +1,30 @@
 """EventTrigger: which events a rule is about, in Prefect's words, and under which key they count together."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from tocsin.events.errors import EvaluationError, Invalid
+from tocsin.events.errors import EvaluationError
 from tocsin.events.jmes.expression import Expression, check
 from tocsin.events.labels import matches, matches_some, name_matches
-from tocsin.events.model import RESOURCE_ID, Event
+from tocsin.events.model import Event
+from tocsin.triggers.fields import Labels, Match, Names, Patterns, Related, Span, Where
 from tocsin.triggers.steps import Key, Micros
 
-Patterns = Mapping[str, str | list[str]]
-
 THRESHOLD_CAP: Final = 10_000
-WITHIN_CAP: Final = timedelta(days=366)
 LEAST_SILENCE: Final = timedelta(seconds=10)
 """What `within` 0 reads as with posture Proactive (Prefect's default)."""
 
-
-_PREFECT: Final = "prefect."
-_OURS: Final = "tocsin."
 _RELATED: Final = "related:"
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SPAN: Final = TypeAdapter(timedelta)
 
 # Any, below: what a person or a document gave, before it is checked.
-
-
-def _names(value: Any) -> Any:
-    """One name, or several in any order, as a sorted tuple without repeats."""
-    if isinstance(value, str):
-        value = (value,)
-    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value):
-        return tuple(sorted({_ours(name) for name in value}))
-    return value
-
-
-def _ordered(value: Any) -> Any:
-    """Labels as a tuple: in their order, a set sorted."""
-    if isinstance(value, set | frozenset):
-        value = sorted(value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _specifications(value: Any) -> Any:
-    """One specification or a list of them, as a tuple; an empty one asks for nothing and is dropped."""
-    if isinstance(value, Mapping):
-        value = (value,)
-    return tuple(one for one in value if one != {}) if isinstance(value, list | tuple) else value
-
-
-def _ours(name: str) -> str:
-    return f"{_OURS}{name.removeprefix(_PREFECT)}" if name.startswith(_PREFECT) else name
-
-
-def _our_value(pattern: str) -> str:
-    return f"!{_ours(pattern[1:])}" if pattern.startswith("!") else _ours(pattern)
-
-
-def _our_patterns(specification: Patterns) -> Patterns:
-    """`specification` with our label names, and our prefix in the resource ids that it asks for."""
-    named = {_ours(label): patterns for label, patterns in specification.items()}
-    if (ids := named.get(RESOURCE_ID)) is not None:
-        named[RESOURCE_ID] = _our_value(ids) if isinstance(ids, str) else [_our_value(one) for one in ids]
-    return named
-
-
-Names = Annotated[Sequence[str] | Set[str], BeforeValidator(_names)]
-Span = Annotated[timedelta, Field(ge=timedelta(0), le=WITHIN_CAP)]
-_SPAN: Final = TypeAdapter(timedelta)
 
 
 def _seconds(within: Any) -> float:
@@ -119,12 +62,12 @@ class EventTrigger(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["event"] = "event"
-    match: Patterns = {}
-    match_related: Annotated[Patterns | Sequence[Patterns], BeforeValidator(_specifications)] = ()
+    match: Match = {}
+    match_related: Related = ()
     after: Names = ()
     expect: Names = ()
-    where: str | None = None
-    for_each: Annotated[Sequence[str] | Set[str], BeforeValidator(_ordered)] = ()
+    where: Where = None
+    for_each: Labels = ()
     posture: Literal["Reactive", "Proactive"] = "Reactive"
     threshold: Annotated[int, Field(ge=0, le=THRESHOLD_CAP)] = 1
     within: Span = timedelta(0)
@@ -145,40 +88,6 @@ class EventTrigger(BaseModel):
         if found.get("threshold") == 0 and not (proactive or tumbling):
             found["threshold"] = 1
         return found
-
-    @field_validator("match")
-    @classmethod
-    def _our_labels(cls, match: Patterns) -> Patterns:
-        return _our_patterns(match)
-
-    @field_validator("match_related")
-    @classmethod
-    def _our_related_labels(cls, specifications: Sequence[Patterns]) -> tuple[Patterns, ...]:
-        return tuple(map(_our_patterns, specifications))
-
-    @field_validator("expect", "after")
-    @classmethod
-    def _plain_names(cls, names: Sequence[str]) -> tuple[str, ...]:
-        for name in names:
-            if not name or any(sign in name for sign in "?[!"):
-                raise ValueError(f'"{name}": an event name is exact or holds *; ?, [ and ! have no meaning in it')
-        return tuple(names)
-
-    @field_validator("where")
-    @classmethod
-    def _readable(cls, where: str | None) -> str | None:
-        """The text of an expression that can be evaluated; blank text asks for nothing."""
-        if where is None or not where.strip():
-            return None
-        try:
-            return check(where.strip()).text
-        except Invalid as error:
-            raise ValueError(str(error)) from error
-
-    @field_validator("for_each")
-    @classmethod
-    def _our_keys(cls, labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(map(_our_key, labels))
 
     @model_validator(mode="after")
     def _meaningful(self) -> "EventTrigger":
@@ -305,12 +214,3 @@ def _value(label: str, event: Event) -> str:
         return event.resource.get(label, "")
     _, role, name = label.split(":", 2)
     return next(event.related_as(role), {}).get(name, "")
-
-
-def _our_key(label: str) -> str:
-    if not label.startswith(_RELATED):
-        return _ours(label)
-    if label.count(":") < 2:
-        raise ValueError(f'"{label}": write related:<role>:<label>')
-    _, role, name = label.split(":", 2)
-    return f"{_RELATED}{role}:{_ours(name)}"
