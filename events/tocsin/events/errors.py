@@ -23,3 +23,7 @@ class Conflict(TocsinError):
 
 class Unavailable(TocsinError):
     """A service (broker, database, API) does not answer; the same call may succeed later."""
+
+
+class EvaluationError(TocsinError):
+    """An expression or a condition that fails on this value; the next value may do."""
