@@ -13,7 +13,7 @@ from tocsin.automations.actions import CallWebhook, DoNothing
 from tocsin.automations.host import Host
 from tocsin.automations.model import Automation
 from tocsin.automations.store import apply
-from tocsin.automations.tables import StoredFiring, StoredInvocation, TriggerState
+from tocsin.automations.tables import StoredEvaluation, StoredFiring, StoredInvocation, Tally, TriggerState
 from tocsin.events.clock import ManualClock
 from tocsin.events.codec import decode
 from tocsin.events.ids import uuid7
@@ -79,10 +79,10 @@ def define(store: Store, *automations: Automation) -> None:
         apply(session, automations, START)
 
 
-def log(store: Store, *events: Event) -> None:
-    """Write the events to the log."""
+def log(store: Store, *events: Event, now: datetime | None = None) -> None:
+    """Write the events to the log, at `now` (default: by the machine's clock)."""
     with store.begin() as session:
-        append(session, events)
+        append(session, events, now=now)
 
 
 def told(store: Store, prefix: str = "tocsin.automation.") -> list[Event]:
@@ -98,6 +98,11 @@ def firings(store: Store) -> list[StoredFiring]:
         return list(session.exec(select(StoredFiring).order_by(col(StoredFiring.at), col(StoredFiring.id))))
 
 
+def causes(store: Store) -> list[int]:
+    """The numbers of the events that caused the firings on record, by event time."""
+    return [one.event_id.int for one in firings(store) if one.event_id is not None]
+
+
 def invocations(store: Store) -> list[StoredInvocation]:
     """The ledger, by due time."""
     order = col(StoredInvocation.due), col(StoredInvocation.automation), col(StoredInvocation.position)
@@ -108,7 +113,7 @@ def invocations(store: Store) -> list[StoredInvocation]:
 def forget(store: Store) -> None:
     """Take everything back that a host or performer wrote, the events they told included."""
     with store.begin() as session:
-        for table in (Position, TriggerState, StoredFiring, StoredInvocation):
+        for table in (Position, TriggerState, StoredFiring, StoredInvocation, StoredEvaluation, Tally):
             session.connection().execute(delete(table))
         session.connection().execute(delete(LogEntry).where(col(LogEntry.event).startswith("tocsin.automation.")))
 
@@ -146,7 +151,7 @@ def a_clock() -> ManualClock:
 
 async def decided(store: Store, clock: ManualClock, *events: Event) -> None:
     """Write the events to the log and let a host handle all that is there."""
-    log(store, *events)
+    log(store, *events, now=clock.now())
     bus = LogBus(store, clock)
     async with bus.subscribe("automations") as subscription:
         while await Host(store, bus, clock=clock).turn(subscription, timedelta(0)):

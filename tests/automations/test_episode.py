@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.automations.parts import happened, rule
-from tocsin.automations.episode import NOTHING, REMEMBERED, State, move
-from tocsin.automations.evaluate import decide, signals_of
+from tocsin.automations.episode import NOTHING, REMEMBERED, Moved, State, move, settled
+from tocsin.automations.evaluate import decide
 from tocsin.automations.model import Automation
 from tocsin.automations.route import Index
+from tocsin.events.clock import micros
 from tocsin.events.model import Event
-from tocsin.triggers.window import Firing
+from tocsin.triggers.steps import Firing, Moment, Signal
 
 RULE = rule(trigger={"expect": ["bad"]}, resolve_on={"expect": ["good"]})
 COUNTING = rule(trigger={"expect": ["bad"], "threshold": 2, "within": 10}, resolve_on={"expect": ["good"]})
@@ -21,13 +22,21 @@ COUNTING = rule(trigger={"expect": ["bad"], "threshold": 2, "within": 10}, resol
 Happening = tuple[str, int, float]
 
 
+def routed(automation: Automation, event: Event) -> list[Signal]:
+    return Index([automation]).route(event, micros(event.occurred))
+
+
+def told_of(automation: Automation, state: State, signal: Signal) -> Moved:
+    return move(automation, signal.key, state, Moment(signal.received, signal.event, signal.hits))
+
+
 def played(automation: Automation, happenings: list[Happening], through_json: bool = False) -> list[str]:
     """What comes of it: `T3` fired by event 3, `R5` resolved by event 5, with the episode's opening event."""
-    index, state, told = Index([automation]), NOTHING, []
+    state, told = NOTHING, []
     opened: dict[Any, int] = {}
     for name, number, at in happenings:
-        for signal in signals_of(index, [happened(name, number=number, at=at)]):
-            moved = move(automation, state, signal)
+        for signal in routed(automation, happened(name, number=number, at=at)):
+            moved = told_of(automation, state, signal)
             state = moved.state
             if through_json:
                 state = State.from_json(json.loads(json.dumps(state.to_json())))
@@ -37,6 +46,7 @@ def played(automation: Automation, happenings: list[Happening], through_json: bo
 
 
 def shown(firing: Firing, opened: dict[Any, int]) -> str:
+    assert firing.event is not None
     number = firing.event.id.int
     opened.setdefault(firing.episode, number)
     return f"{firing.state[0]}{number} of {opened[firing.episode]}"
@@ -76,15 +86,15 @@ def test_another_trigger_under_the_same_name_starts_to_count_anew_and_keeps_what
     first = [("bad", 1, 0.0), ("bad", 2, 1.0), ("bad", 3, 2.0)]
     state = NOTHING
     for name, number, at in first:
-        for signal in signals_of(Index([COUNTING]), [happened(name, number=number, at=at)]):
-            state = move(COUNTING, state, signal).state
+        for signal in routed(COUNTING, happened(name, number=number, at=at)):
+            state = told_of(COUNTING, state, signal).state
     assert state.open is not None
     other = rule(trigger={"expect": ["bad"], "threshold": 2, "within": 20}, resolve_on={"expect": ["good"]})
-    [signal] = signals_of(Index([other]), [happened("bad", number=4, at=3)])
-    moved = move(other, state, signal)
+    [signal] = routed(other, happened("bad", number=4, at=3))
+    moved = told_of(other, state, signal)
     assert moved.firing is None  # event 3 was counted for the other definition
-    [signal] = signals_of(Index([other]), [happened("good", number=5, at=4)])
-    assert move(other, moved.state, signal).firing is not None
+    [signal] = routed(other, happened("good", number=5, at=4))
+    assert told_of(other, moved.state, signal).firing is not None
 
 
 happenings = st.lists(st.tuples(st.sampled_from(["bad", "good"]), st.integers(1, 12), st.just(0.0)), max_size=30).map(
@@ -112,10 +122,10 @@ def test_no_event_fires_or_resolves_twice_and_ends_match_beginnings(
 
 @given(st.lists(happenings, max_size=3))
 def test_the_state_is_bounded(drawn: list[list[Happening]]) -> None:
-    state, index = NOTHING, Index([RULE])
+    state = NOTHING
     for name, number, at in [one for part in drawn for one in part]:
-        for signal in signals_of(index, [happened(name, number=number, at=at)]):
-            state = move(RULE, state, signal).state
+        for signal in routed(RULE, happened(name, number=number, at=at)):
+            state = told_of(RULE, state, signal).state
     assert len(state.past) <= REMEMBERED
 
 
@@ -127,7 +137,7 @@ def test_each_key_has_its_own_episode_and_events_of_a_batch_see_each_other() -> 
 
     batch = [about("bad", "1", 1), about("bad", "2", 2), about("good", "1", 3), about("bad", "1", 4)]
     index = Index([automation])
-    decided = decide(index, {}, signals_of(index, batch))
+    decided = decide(index.automations, {}, [signal for event in batch for signal in index.route(event)])
     assert [(firing.state, firing.key) for firing in decided.firings] == [
         ("Triggered", ("1",)),
         ("Triggered", ("2",)),
@@ -136,3 +146,30 @@ def test_each_key_has_its_own_episode_and_events_of_a_batch_see_each_other() -> 
     ]
     assert decided.firings[0].labels == {"o": "1"}
     assert set(decided.states) == {("rule", ("1",)), ("rule", ("2",))}
+
+
+def opened(automation: Automation) -> State:
+    [signal] = routed(automation, happened("bad"))
+    return told_of(automation, NOTHING, signal).state
+
+
+TELLING = {"type": "send-notification", "notifier": "phone"}
+EDITS = [
+    pytest.param({}, True, id="nothing that matters"),
+    pytest.param({"actions": [TELLING, {**TELLING, "notifier": "more"}]}, True, id="more are told"),
+    pytest.param({"enabled": False}, True, id="switched off"),
+    pytest.param({"resolve_on": None}, False, id="nothing resolves it any more"),
+    pytest.param({"actions": []}, False, id="who was told is told no more"),
+    pytest.param({"actions": [], "actions_on_resolve": [TELLING]}, True, id="who was told hears of the end"),
+    pytest.param({"trigger": {"expect": ["bad"], "for_each": ["o"]}}, False, id="another key"),
+]
+
+
+@pytest.mark.parametrize(("edit", "goes_on"), EDITS)
+def test_an_episode_goes_on_while_it_can_be_ended_for_all_who_were_told(edit: dict[str, Any], goes_on: bool) -> None:
+    first = {"trigger": {"expect": ["bad"]}, "resolve_on": {"expect": ["good"]}, "actions": [TELLING]}
+    state = opened(Automation.model_validate({"name": "rule", **first}))
+    assert state.open is not None
+    edited = Automation.model_validate({"name": "rule", **first, **edit})
+    assert (settled(edited, state).open is not None) == goes_on
+    assert settled(None, state) == NOTHING

@@ -8,7 +8,7 @@ import pytest
 from tests.automations.parts import RUN, START, a_run, happened, rule
 from tocsin.automations.actions_runs import RetryFlowRun
 from tocsin.automations.builtin import SCHEDULES
-from tocsin.automations.evaluate import decide, signals_of
+from tocsin.automations.evaluate import decide
 from tocsin.automations.guard import MAX_DEPTH
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.lifecycle import fired, outcome
@@ -19,12 +19,13 @@ from tocsin.automations.route import Index
 from tocsin.events.codec import MAX_DEPTH as JSON_DEPTH
 from tocsin.events.codec import decode, encode
 from tocsin.events.model import Event
-from tocsin.triggers.window import Firing
+from tocsin.triggers.steps import Firing
 
 
 def fires(automation: Automation, *events: Event) -> list[Firing]:
     index = Index([automation])
-    return decide(index, {}, signals_of(index, events)).firings
+    signals = [signal for event in events for signal in index.route(event)]
+    return decide(index.automations, {}, signals).firings
 
 
 def planned(automation: Automation, *events: Event) -> list[Invocation]:

@@ -35,7 +35,7 @@ def test_an_apply_upserts_by_name_and_leaves_the_same_alone(store: Store) -> Non
     assert [event.event.rsplit(".")[-1] for event in told(store)] == ["created", "created", "updated"]
     assert revision_of(store) == 2
     with store.read() as session:
-        assert [one.automation.trigger.expect for one in list_automations(session)] == [("x",), ("y",)]
+        assert [one.automation for one in list_automations(session)] == [quiet("a", "x"), quiet("b", "y")]
         assert get(session, "b").automation == quiet("b", "y")
 
 

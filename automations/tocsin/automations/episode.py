@@ -1,44 +1,51 @@
-"""From signals to firings, and from a firing to its resolve: the state of one automation under one key.
+"""From moments to firings, and from a firing to its resolve: the state of one automation under one key.
 
     trigger    x        x                     x
     resolve                      r
     firings    T1       T2       R            T3
     episode    └── T1 ──┴────────┘            └── T3
 
-A firing opens an episode when `resolve_on` is given; firing again while it is open belongs to it.
+A firing opens an episode when there is an end to it: `resolve_on` is given, or the trigger is a metric, which says by
+itself when it is fine again. Firing again while the episode is open belongs to it.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from tocsin.automations.model import Automation
-from tocsin.events.ids import derive
-from tocsin.triggers.event import EventTrigger
-from tocsin.triggers.window import Firing, Signal, Window, advance
+from tocsin.events.clock import Micros, instant, micros
+from tocsin.events.ids import derive, firing_id
+from tocsin.triggers import tree
+from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Step, Verdict
+from tocsin.triggers.tree import Remembered
 
 REMEMBERED: Final = 64
 """How many firings a key remembers, so that a repeated event opens no second episode."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
 
 class Open(msgspec.Struct, frozen=True):
-    """The firing that waits for its resolve, and its event time in microseconds since 1970."""
+    """The firing that waits for its resolve, its event time, and what the automation was then.
+
+    An edit that changes the key's labels, or tells one of the `told` notifiers no more, ends the episode: `goes_on`.
+    """
 
     firing: UUID
-    at: int
+    at: Micros
+    labels: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an automation remembers under one key. `trigger` tells which definition `window` counts for."""
+    """What an automation remembers under one key. `trigger` tells which definition `node` counts for; `begins` when
+    one that waits from its beginning on is to start.
+    """
 
     trigger: str = ""
-    window: Window = Window()
+    begins: Micros | None = None
+    node: Remembered | None = None
     open: Open | None = None
     past: tuple[UUID, ...] = ()
 
@@ -53,65 +60,142 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.convert(value, cls)
 
 
-@dataclass(frozen=True)
-class Moved:
-    """Where a signal leads: the state after it, and the firing that it completes, if any."""
-
-    state: State
-    firing: Firing | None = None
-
-
 NOTHING: Final = State()
 
 
-def move(automation: Automation, state: State, signal: Signal) -> Moved:
-    """The state of `automation` under the signal's key after it. A repeated signal changes nothing."""
-    if signal.over:
-        return _resolve(automation, state, signal)
-    step = advance(automation.trigger, _window(automation.trigger, state), signal)
-    kept = _kept(automation.trigger, state, step.state)
-    if step.firing is None or step.firing.id in state.past:
-        return Moved(kept)
-    if automation.resolve_on is None:
-        return Moved(kept, step.firing)
-    return _opened(kept, step.firing)
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where a moment leads: the state after it, the firing that it completes, if any, and why."""
+
+    state: State
+    firing: Firing | None
+    verdict: Verdict
 
 
-def _opened(state: State, firing: Firing) -> Moved:
-    opened = state.open or Open(firing.id, _microseconds(firing.at))
-    past = (*state.past, firing.id)[-REMEMBERED:]
-    return Moved(State(state.trigger, state.window, opened, past), replace(firing, episode=opened.firing))
+def due(automation: Automation, state: State) -> Micros | None:
+    """When the state must next be told the time."""
+    if state.begins is not None:
+        return state.begins
+    node = _node(automation, state)
+    return tree.due(automation.trigger, node) if node is not None else None
 
 
-def _resolve(automation: Automation, state: State, signal: Signal) -> Moved:
-    """A resolve counts when it happened after the firing that it ends."""
-    opened, event = state.open, signal.event
-    if opened is None or _microseconds(event.occurred) < opened.at:
-        return Moved(state)
-    firing = Firing(
-        id=derive("resolved", opened.firing),
-        automation=signal.automation,
-        key=signal.key,
-        state="Resolved",
-        at=event.occurred,
-        event=event,
-        count=1,
-        episode=opened.firing,
-        labels=dict(zip(automation.trigger.for_each, signal.key, strict=True)),
+def started(automation: Automation, state: State, now: Micros) -> State | None:
+    """The state that an automation begins with which waits from its beginning on; None when it needs no start."""
+    running = state.trigger == automation.fingerprint and (state.node is not None or state.begins is not None)
+    if running or not automation.enabled or not tree.starts(automation.trigger):
+        return None
+    return State(automation.fingerprint, now, None, state.open, state.past)
+
+
+def start_key(automation: Automation) -> Key:
+    """The key of what waits from the beginning on."""
+    return ("",) * len(automation.key_labels)
+
+
+def settled(automation: Automation | None, state: State) -> State:
+    """What of `state` still counts under today's definition; None: the automation is gone.
+
+    Counts of another definition, or of one that is switched off, are void. An episode goes on while it can be ended
+    and all who were told of it would hear of its end.
+    """
+    if automation is None:
+        return NOTHING
+    counts = automation.enabled and state.trigger == automation.fingerprint
+    opened = state.open if state.open and goes_on(automation, state.open) else None
+    if counts:
+        return state if opened is state.open else State(state.trigger, state.begins, state.node, opened, state.past)
+    return State(open=opened, past=state.past if opened else ())
+
+
+def goes_on(automation: Automation, opened: Open) -> bool:
+    """Whether an episode that was opened under an earlier definition can be ended under this one."""
+    all_hear = set(opened.told) <= automation.hears_of_the_end
+    return automation.lasting and opened.labels == automation.key_labels and all_hear
+
+
+def move(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
+    """The state of `automation` under `key` after `moment`. A repeated event changes nothing."""
+    if moment.hits and moment.hits[0] == RESOLVES:
+        return _resolve(automation, key, state, moment)
+    step = tree.advance(automation.trigger, _node(automation, state), moment)
+    kept = _kept(automation, state, step)
+    if step.met is None:
+        return Moved(kept, None, step.verdict)
+    if step.met.over:
+        return _over(automation, key, kept, step.met, step.verdict)
+    firing = _firing(automation, key, step.met)
+    if firing.id in state.past:
+        return Moved(kept, None, Verdict("repeated"))
+    if automation.lasting:
+        return _opened(automation, kept, firing, step.verdict)
+    return Moved(kept, firing, step.verdict)
+
+
+def _opened(automation: Automation, state: State, firing: Firing, verdict: Verdict) -> Moved:
+    opened = _still_open(automation, state) or Open(
+        firing.id, micros(firing.at), automation.key_labels, tuple(sorted({one.notifier for one in automation.told}))
     )
-    return Moved(State(state.trigger, state.window, None, state.past), firing)
+    past = (*state.past, firing.id)[-REMEMBERED:]
+    after = State(state.trigger, None, state.node, opened, past)
+    return Moved(after, replace(firing, episode=opened.firing, lasting=True), verdict)
 
 
-def _window(trigger: EventTrigger, state: State) -> Window:
+def _still_open(automation: Automation, state: State) -> Open | None:
+    return state.open if state.open is not None and goes_on(automation, state.open) else None
+
+
+def _resolve(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
+    """A resolve counts when it happened after the firing that it ends, or follows its cause."""
+    event, opened = moment.event, _still_open(automation, state)
+    if event is None or opened is None:
+        return Moved(state, None, Verdict("steady", reason="nothing is open that it could end"))
+    at = micros(event.occurred)
+    if at < opened.at:
+        return Moved(state, None, Verdict("late", until=opened.at, reason="it happened before what it would end"))
+    met = Met(at, str(event.id), 1, event, over=True)
+    return _over(automation, key, state, met, Verdict("resolved"))
+
+
+def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Verdict) -> Moved:
+    opened = _still_open(automation, state)
+    if opened is None:
+        return Moved(state, None, verdict)
+    after = State(state.trigger, state.begins, state.node, None, state.past)
+    return Moved(after, ended(automation, key, opened, met), verdict)
+
+
+def ended(automation: Automation, key: Key, opened: Open, met: Met) -> Firing:
+    """The firing that says that the episode `opened` is over."""
+    made = _firing(automation, key, met)
+    return replace(made, id=derive("resolved", opened.firing), state="Resolved", episode=opened.firing)
+
+
+def _firing(automation: Automation, key: Key, met: Met) -> Firing:
+    identity = firing_id(automation.name, key, met.cause)
+    return Firing(
+        id=identity,
+        automation=automation.name,
+        key=key,
+        state="Triggered",
+        at=instant(met.at),
+        event=met.event,
+        count=met.count,
+        episode=identity,
+        labels=dict(zip(automation.key_labels, key, strict=True)),
+        witness=met.witness,
+        children=met.children,
+        late=met.late,
+    )
+
+
+def _node(automation: Automation, state: State) -> Remembered | None:
     """What was counted, unless it was for another definition of the trigger."""
-    return state.window if state.trigger == trigger.fingerprint else Window()
+    return state.node if state.node is not None and state.trigger == automation.fingerprint else None
 
 
-def _kept(trigger: EventTrigger, state: State, window: Window) -> State:
-    if window == state.window:
+def _kept(automation: Automation, state: State, step: Step[Remembered]) -> State:
+    if step.state is state.node and state.begins is None:
         return state
-    return State(trigger.fingerprint, window, state.open, state.past)
-
-
-def _microseconds(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND
+    mark = automation.fingerprint if step.state is not None else ""
+    return State(mark, None, step.state, state.open, state.past if state.open or step.state else ())

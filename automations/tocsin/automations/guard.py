@@ -21,7 +21,10 @@ def refusal(automation: str, event: Event | None) -> str | None:
         return None
     if automation in event.chain:
         path = " → ".join((*event.chain[event.chain.index(automation) :], automation))
-        return f"loop guard: automation {automation} would act on what it caused itself: {path}"
+        return (
+            f"loop guard: automation {automation} would act on what it caused itself: {path}; a retry that ends is "
+            "retry-flow-run, it has a budget"
+        )
     return exhausted(event)
 
 

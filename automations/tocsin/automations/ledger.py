@@ -5,16 +5,18 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, update
-from sqlmodel import Session, col, select
+import msgspec
+from sqlalchemy import CursorResult, bindparam, delete, update
+from sqlmodel import Session, col, func, select
 
-from tocsin.automations.episode import State
-from tocsin.automations.evaluate import Place
-from tocsin.automations.plan import Invocation
+from tocsin.automations.episode import NOTHING, State, due
+from tocsin.automations.evaluate import Book, Place
+from tocsin.automations.invocation import Invocation
 from tocsin.automations.tables import StoredFiring, StoredInvocation, TriggerState
+from tocsin.events.clock import Micros
 from tocsin.events.ids import derive
 from tocsin.store.engine import insert_new
-from tocsin.triggers.window import Firing
+from tocsin.triggers.steps import Firing
 
 CHANNEL: Final = "invocations"
 
@@ -36,14 +38,35 @@ def read_states(session: Session, places: Iterable[Place]) -> Remembered:
     found: Remembered = {}
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        for row in session.exec(select(TriggerState).where(col(TriggerState.id).in_(part))):
-            found[row.automation, tuple(row.key)] = State.from_json(row.state), row.version
+        found |= _remembered(session.exec(select(TriggerState).where(col(TriggerState.id).in_(part))))
     return found
 
 
-def write_states(session: Session, states: Mapping[Place, State], read: Remembered, now: datetime) -> bool:
-    """Write the states that followed from `read`; False when another host wrote one of them since."""
-    return all(_write_state(session, place, state, read.get(place), now) for place, state in states.items())
+def read_due(session: Session, until: Micros, limit: int = _AT_ONCE) -> Remembered:
+    """The states that were due at or before `until`, the longest due first, at most `limit`."""
+    statement = select(TriggerState).where(col(TriggerState.due) <= until).order_by(col(TriggerState.due)).limit(limit)
+    return _remembered(session.exec(statement))
+
+
+def next_due(session: Session) -> Micros | None:
+    """When the first of all states is due."""
+    return session.exec(select(func.min(TriggerState.due))).one()
+
+
+def write_states(session: Session, book: Book, states: Mapping[Place, State], read: Remembered, now: datetime) -> bool:
+    """Write the states that followed from `read`; False when another host wrote one of them since.
+
+    A state that remembers nothing has no row.
+    """
+    new = [_row(book, place, state, now) for place, state in states.items() if place not in read and state != NOTHING]
+    changed = [_change(book, place, state, read[place][1], now) for place, state in states.items() if place in read]
+    ended = [change for change in changed if change["state"] is None]
+    going = [change for change in changed if change["state"] is not None]
+    return (
+        insert_new(session, TriggerState, new) == len(new)
+        and _written(session, _UPDATE, going)
+        and _written(session, _DELETE, [{"b_id": one["b_id"], "b_version": one["b_version"]} for one in ended])
+    )
 
 
 def write_firings(session: Session, firings: Sequence[Firing], now: datetime) -> None:
@@ -53,7 +76,25 @@ def write_firings(session: Session, firings: Sequence[Firing], now: datetime) ->
 
 def write_invocations(session: Session, invocations: Sequence[Invocation], now: datetime) -> None:
     """Put invocations into the ledger, due now, the refused ones as failed; what is there already is left alone."""
-    insert_new(session, StoredInvocation, [_invocation_row(one, now) for one in invocations])
+    places: dict[UUID, int] = {}
+    for one in invocations:
+        places.setdefault(one.firing, len(places))
+    insert_new(session, StoredInvocation, [_invocation_row(one, places[one.firing], now) for one in invocations])
+
+
+def known_firings(session: Session, ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these firings are on record."""
+    found: set[UUID] = set()
+    for start in range(0, len(ids), _AT_ONCE):
+        part = ids[start : start + _AT_ONCE]
+        found |= set(session.exec(select(StoredFiring.id).where(col(StoredFiring.id).in_(part))))
+    return found
+
+
+def firings_within(session: Session, automation: str, since: datetime, until: datetime) -> int:
+    """How often the automation fired in (since, until], by event time."""
+    statement = select(func.count()).where(StoredFiring.automation == automation, StoredFiring.state == "Triggered")
+    return session.exec(statement.where(StoredFiring.at > since, StoredFiring.at <= until)).one()
 
 
 def begins_still(session: Session, ending: UUID) -> bool:
@@ -79,25 +120,54 @@ def state_id(place: Place) -> UUID:
     return derive("trigger-state", automation, *key)
 
 
-def _write_state(
-    session: Session, place: Place, state: State, read: tuple[State, Version] | None, now: datetime
-) -> bool:
-    values = {
+def state_columns(book: Book, automation: str, state: State, now: datetime) -> dict[str, Any]:
+    """The columns of a state's row that tell what it is. Any: values of the table's columns."""
+    known = book.get(automation)
+    return {
         "state": state.to_json(),
         "open_firing": state.open.firing if state.open else None,
-        "due": None,
+        "due": due(known, state) if known is not None else None,
         "updated": now,
     }
-    if read is None:
-        automation, key = place
-        row = {"id": state_id(place), "automation": automation, "key": list(key), "version": 1, **values}
-        return insert_new(session, TriggerState, [row]) == 1
-    statement = (
-        update(TriggerState)
-        .where(col(TriggerState.id) == state_id(place), col(TriggerState.version) == read[1])
-        .values(version=read[1] + 1, **values)
+
+
+def _remembered(rows: Iterable[TriggerState]) -> Remembered:
+    return {(row.automation, tuple(row.key)): (State.from_json(row.state), row.version) for row in rows}
+
+
+def _row(book: Book, place: Place, state: State, now: datetime) -> dict[str, Any]:  # Any: values of columns
+    automation, key = place
+    columns = state_columns(book, automation, state, now)
+    return {"id": state_id(place), "automation": automation, "key": list(key), "version": 1, **columns}
+
+
+def _change(book: Book, place: Place, state: State, version: Version, now: datetime) -> dict[str, Any]:  # Any: as above
+    columns = state_columns(book, place[0], state, now) if state != NOTHING else {"state": None}
+    named = {f"b_{name}" if name != "state" else name: value for name, value in columns.items()}
+    return {"b_id": state_id(place), "b_version": version, "b_next": version + 1, **named}
+
+
+_MINE: Final = col(TriggerState.id) == bindparam("b_id"), col(TriggerState.version) == bindparam("b_version")
+_DELETE: Final = delete(TriggerState).where(*_MINE)
+_UPDATE: Final = (
+    update(TriggerState)
+    .where(*_MINE)
+    .values(
+        state=bindparam("state"),
+        open_firing=bindparam("b_open_firing"),
+        due=bindparam("b_due"),
+        updated=bindparam("b_updated"),
+        version=bindparam("b_next"),
     )
-    return cast(CursorResult[tuple[()]], session.connection().execute(statement)).rowcount == 1
+)
+
+
+def _written(session: Session, statement: Any, changes: list[dict[str, Any]]) -> bool:  # Any: an update or a delete
+    """Whether every one of the changes met the version that it came from."""
+    if not changes:
+        return True
+    done = cast(CursorResult[tuple[()]], session.connection().execute(statement, changes))
+    return done.rowcount == len(changes)
 
 
 def _firing_row(firing: Firing, now: datetime) -> dict[str, Any]:  # Any: values of the table's columns
@@ -109,23 +179,23 @@ def _firing_row(firing: Firing, now: datetime) -> dict[str, Any]:  # Any: values
         "episode": firing.episode,
         "at": firing.at,
         "recorded": now,
-        "event_id": firing.event.id,
+        "event_id": firing.event.id if firing.event else None,
         "count": firing.count,
         "labels": firing.labels,
-        "children": [],
-        "late": False,
-        "lasting": False,
+        "children": msgspec.to_builtins(list(firing.children)),
+        "late": firing.late,
+        "lasting": firing.lasting,
     }
 
 
-def _invocation_row(invocation: Invocation, now: datetime) -> dict[str, Any]:  # Any: values of the table's columns
+def _invocation_row(invocation: Invocation, ordinal: int, now: datetime) -> dict[str, Any]:  # Any: as above
     refused = invocation.refused
     return {
         "id": invocation.id,
         "firing_id": invocation.firing,
         "automation": invocation.automation,
         "position": invocation.position,
-        "ordinal": 0,
+        "ordinal": ordinal,
         "action": invocation.action,
         "arguments": invocation.arguments,
         "cause": invocation.cause,

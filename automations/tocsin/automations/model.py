@@ -1,12 +1,15 @@
 """Automation: when these events happen, do that; and when it is over, say so."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tocsin.automations.actions import Action, SendNotification
+from tocsin.triggers import tree
 from tocsin.triggers.event import EventTrigger
+from tocsin.triggers.kinds import Trigger
 
 _PREFECT_EXPORTS: Final = ("id", "created", "updated", "account", "workspace", "owner_resource")
 
@@ -19,13 +22,15 @@ class Automation(BaseModel):
 
     With `resolve_on` a firing stays open, under its key, until an event meets that trigger: then `actions_on_resolve`
     run, and whoever was told by a SendNotification is told that it is over. `resolve_on` takes the key from its own
-    `for_each`, else from the trigger's. `rate_limit`: one that fires more often within a minute is switched off.
+    `for_each`, else from the trigger's. A metric trigger needs none: it says by itself when it is over.
+
+    More than `rate_limit` firings within a minute pause the automation (none: no limit).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s/][^\x00-\x1f/]*$")]
-    trigger: EventTrigger
+    trigger: Trigger
     actions: Actions = ()
     actions_on_trigger: Actions = ()
     actions_on_resolve: Actions = ()
@@ -48,26 +53,52 @@ class Automation(BaseModel):
     @field_validator("resolve_on")
     @classmethod
     def _at_once(cls, resolve_on: EventTrigger | None) -> EventTrigger | None:
-        if resolve_on is not None and resolve_on.threshold != 1:
-            raise ValueError("one event resolves; leave threshold out")
+        if resolve_on is not None and not tree.stateless(resolve_on):
+            raise ValueError("one event resolves; leave threshold, within, after, posture and cooldown out")
         return resolve_on
 
     @model_validator(mode="after")
     def _resolvable(self) -> "Automation":
+        if not self.lasting and self.actions_on_resolve:
+            raise ValueError("actions_on_resolve never run without resolve_on")
         if self.resolve_on is None:
-            if self.actions_on_resolve:
-                raise ValueError("actions_on_resolve never run without resolve_on")
             return self
         own = len(self.resolve_on.for_each)
-        if own and own != len(self.trigger.for_each):
+        if own and own != len(self.key_labels):
             raise ValueError("resolve_on.for_each must name as many labels as trigger.for_each: they make the same key")
         return self
 
     @property
+    def lasting(self) -> bool:
+        """Whether a firing stays open until it is resolved: by `resolve_on`, or by a metric that is fine again."""
+        return self.resolve_on is not None or self.trigger.type == "metric"
+
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether anything has to be known of the past to decide."""
+        return self.lasting or not tree.stateless(self.trigger)
+
+    @cached_property
+    def key_labels(self) -> tuple[str, ...]:
+        """The labels that make the key, of the event or of related resources."""
+        return tree.key_labels(self.trigger)
+
+    @cached_property
     def resolve_labels(self) -> tuple[str, ...]:
         """The labels from which a resolving event's key is made."""
         own = tuple(self.resolve_on.for_each) if self.resolve_on else ()
-        return own or tuple(self.trigger.for_each)
+        return own or self.key_labels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short text that tells what this automation counts from what any other definition would."""
+        return tree.fingerprint(self.trigger)
+
+    @cached_property
+    def hears_of_the_end(self) -> frozenset[str]:
+        """The notifiers that are told when it is over."""
+        ended = (one.notifier for one in self.actions_on_resolve if isinstance(one, SendNotification))
+        return frozenset({*ended, *(one.notifier for one in self.told)})
 
     @property
     def on_trigger(self) -> tuple[Action, ...]:

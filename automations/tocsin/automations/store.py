@@ -9,15 +9,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 from pydantic import ValidationError
-from sqlalchemy import delete, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from tocsin.automations import lifecycle
+from tocsin.automations import closing, lifecycle
 from tocsin.automations.builtin import BUILTIN, is_builtin
 from tocsin.automations.kept import keep_secrets, shows_mask
 from tocsin.automations.model import Automation
 from tocsin.automations.secrets import COMPARED, STORED
-from tocsin.automations.tables import Rulebook, StoredAutomation, TriggerState
+from tocsin.automations.tables import RemovedAutomation, Rulebook, StoredAutomation
 from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import Event
@@ -63,8 +63,9 @@ def apply(session: Session, automations: Iterable[Automation], now: datetime) ->
     A secret that reads as its mask is the one on record. Raises `Invalid` for two of one name, for a name that is
     tocsin's own, and for a mask with nothing behind it.
     """
+    revision_ = _next_revision(session)
     given = [_filled(session, one) for one in _permitted(automations)]
-    applied = [Applied(one.name, _put(session, one, now)) for one in given]
+    applied = [_put(session, one, revision_, now) for one in given]
     changes: dict[str, Literal["created", "updated"]] = {}
     for one in applied:
         if one.change != "unchanged":
@@ -93,30 +94,77 @@ def list_automations(session: Session) -> list[Listed]:
 def enable(session: Session, name: str, enabled: bool, now: datetime, cause: Cause = OUTSIDE) -> Change:
     """Switch the automation on or off. Raises `NotFound`.
 
-    One that is off fires no more; what it has opened it still resolves.
+    One that is off fires no more; what it has opened it still resolves. What it counted is void.
     """
+    revision_ = _next_revision(session)
     row = _row(session, name)
     if row.enabled == enabled:
         return "unchanged"
-    row.enabled, row.updated = enabled, now
+    row.enabled, row.updated, row.revision = enabled, now, revision_
     session.add(row)
     session.flush()
+    closing.begin(session, _read(row), now)
     _tell(session, [lifecycle.changed(name, "updated", row.digest, now, cause)])
     return "updated"
 
 
+def pause(session: Session, name: str, reason: str, now: datetime) -> None:
+    """Switch the automation off because of `reason`, and say so; one that is gone or off is left alone."""
+    known = session.get(StoredAutomation, name)
+    if known is not None and enable(session, name, False, now) == "updated":
+        append(session, [lifecycle.paused(name, reason, now)], now=now)
+
+
 def remove(session: Session, name: str, now: datetime) -> None:
-    """Forget the automation and what it counted; what it has planned is still done. Raises `NotFound`."""
+    """Forget the automation and what it counted; what it has planned is still done, what it has opened is resolved.
+
+    Raises `NotFound`.
+    """
+    revision_ = _next_revision(session)
     row = _row(session, name)
+    known = _known(session, name)
+    if known is not None:
+        closing.close(session, known, None, now)
     session.delete(row)
     session.flush()
-    session.connection().execute(delete(TriggerState).where(col(TriggerState.automation) == name))
+    closing.forget(session, name)
+    insert_new(session, RemovedAutomation, [{"name": name, "revision": revision_}])
+    session.connection().execute(
+        update(RemovedAutomation).where(col(RemovedAutomation.name) == name).values(revision=revision_)
+    )
     _tell(session, [lifecycle.changed(name, "deleted", row.digest, now)])
 
 
-def revision(session: Session) -> int:
-    """How often the automations have changed."""
-    return session.exec(select(Rulebook.revision)).first() or 0
+def revision(session: Session, *, hold: bool = False) -> int:
+    """How often the automations have changed; with `hold` nobody changes them before this transaction ends."""
+    statement = select(Rulebook.revision)
+    if hold:
+        insert_new(session, Rulebook, [{"id": 1, "revision": 0}])
+        statement = statement.with_for_update(read=True)
+    return session.exec(statement).first() or 0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed since a revision: automations to put, and names of those that are gone."""
+
+    revision: int
+    put: list[Automation]
+    removed: list[str]
+
+
+def changes(session: Session, since: int) -> Changes:
+    """What a host that knows revision `since` must learn; -1: it knows nothing, not even the built-in ones."""
+    now = revision(session)
+    if now == since:
+        return Changes(now, [], [])
+    rows = session.exec(select(StoredAutomation).where(col(StoredAutomation.revision) > since)).all()
+    gone = session.exec(select(RemovedAutomation.name).where(col(RemovedAutomation.revision) > since)).all()
+    found = [one.automation for one in _readable(rows)]
+    known = {row.name for row in rows}
+    put = [*BUILTIN, *found] if since < 0 else found
+    unreadable = known - {one.name for one in found}
+    return Changes(now, put, sorted({*(name for name in gone if name not in known), *unreadable}))
 
 
 def load(session: Session) -> list[Automation]:
@@ -163,29 +211,37 @@ def _switched(row: StoredAutomation, automation: Automation) -> bool:
     return automation.enabled if "enabled" in automation.model_fields_set else row.enabled
 
 
-def _put(session: Session, automation: Automation, now: datetime) -> Change:
-    row = session.get(StoredAutomation, automation.name)
+def _put(session: Session, automation: Automation, revision: int, now: datetime) -> Applied:
+    row, before = session.get(StoredAutomation, automation.name), _known(session, automation.name)
     change = _change(row, automation)
     if change == "unchanged":
-        return change
+        return Applied(automation.name, change)
     definition: dict[str, Any] = automation.model_dump(mode="json", context=STORED, exclude={"enabled"})  # Any: JSON
     # Any: values of the table's columns
-    fields: dict[str, Any] = {"digest": digest(automation), "definition": definition, "updated": now}
+    fields: dict[str, Any] = {"digest": digest(automation), "definition": definition, "revision": revision}
     if row is None:
-        session.add(StoredAutomation(name=automation.name, enabled=automation.enabled, created=now, **fields))
+        row = StoredAutomation(name=automation.name, enabled=automation.enabled, created=now, updated=now, **fields)
     else:
-        row.sqlmodel_update({**fields, "enabled": _switched(row, automation)})
-        session.add(row)
+        row.sqlmodel_update({**fields, "enabled": _switched(row, automation), "updated": now})
+    session.add(row)
     session.flush()
-    return change
+    if before is not None:
+        closing.close(session, before, automation, now)
+    closing.begin(session, _read(row), now)
+    return Applied(automation.name, change)
+
+
+def _next_revision(session: Session) -> int:
+    """The number of the revision that begins, if anything changes. Until the end nobody else changes anything."""
+    insert_new(session, Rulebook, [{"id": 1, "revision": 0}])
+    return session.exec(select(Rulebook.revision).with_for_update()).one() + 1
 
 
 def _tell(session: Session, changes: list[Event]) -> None:
-    """Write the changes to the log and count them, so that every host loads the automations again."""
+    """Write the changes to the log and count them, so that every host learns of them."""
     if not changes:
         return
     append(session, changes)
-    insert_new(session, Rulebook, [{"id": 1, "revision": 0}])
     session.connection().execute(update(Rulebook).values(revision=col(Rulebook.revision) + 1))
     touch(session, CHANNEL)
 
