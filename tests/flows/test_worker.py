@@ -20,7 +20,7 @@ from sqlmodel import select
 from tocsin.flows import beat
 from tocsin.flows.claims import claim
 from tocsin.flows.deployments import Deployment, put_deployment
-from tocsin.flows.runs import cancel_run, create_run, get_run, retry_run
+from tocsin.flows.runs import cancel_run, create_run, get_run, resume_run, retry_run, suspend_run
 from tocsin.flows.tables import FlowRun, LogLine, TaskRun, WorkerRow
 from tocsin.flows.watchdog import sweep
 from tocsin.flows.worker import Worker
@@ -270,6 +270,24 @@ async def test_a_run_that_is_cancelled_is_stopped(small_yard: Yard, serving: Ser
             cancel_run(session, run, reason="by hand", now=now())
         cancelled = await yard.until(run, "Cancelled", "Crashed", "Failed")
     assert (cancelled.state_name, cancelled.state_message) == ("Cancelled", "by hand")
+
+
+async def test_a_run_that_is_suspended_goes_on_with_what_it_has_completed(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("long_run")
+    async with serving(yard):
+        await yard.met(lambda: yard.tasks().get("holds-0") == "Running")
+        with yard.store.begin() as session:
+            suspend_run(session, run, reason="by hand", now=now())
+        await yard.met(lambda: yard.run(run).lease is None)
+        assert yard.run(run).state_name == "Suspended"
+        assert yard.tasks() == {"step-0": "Completed", "holds-0": "Crashed"}
+        yard.sign("go")
+        with yard.store.begin() as session:
+            resume_run(session, run, now=now())
+        done = await yard.until(run, "Completed", "Crashed", "Failed")
+    assert (done.state_name, done.attempt, yard.marks()) == ("Completed", 2, ["a", "holding", "holding", "b"])
+    assert yard.untold() == []
 
 
 async def test_a_worker_that_stops_ends_its_runs_first(small_yard: Yard, serving: Serving) -> None:
