@@ -40,11 +40,12 @@ def seconds(at: Micros) -> float:
 
 @dataclass
 class Drive:
-    """A trigger at work: its states by key, what it was met with, and what it said."""
+    """A trigger at work: its states by key, what it was met with (and `when`, by the clock), and what it said."""
 
     trigger: Trigger
     states: dict[Key, Remembered] = field(default_factory=dict)
     mets: list[tuple[Key, Met]] = field(default_factory=list)
+    when: list[float] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
     def begin(self, at: float = 0) -> "Drive":
@@ -101,6 +102,7 @@ class Drive:
             assert self.states[key] == step.state
         if step.met is not None:
             self.mets.append((key, step.met))
+            self.when.append(seconds(moment.now))
 
 
 def _meets(interest: Interest, one: Event) -> bool:
