@@ -39,7 +39,7 @@ def carry_out(session: Session, invocation: Invocation, now: datetime) -> Outcom
     wrong is raised.
     """
     try:
-        return _DEEDS[invocation.action](session, invocation, now)
+        return DEEDS[invocation.action](session, invocation, now)
     except (Invalid, NotFound, BadEvent) as error:
         return Failed(str(error), {})
 
@@ -188,7 +188,7 @@ def _run_label(run: FlowRun) -> dict[str, str]:
     return {RESOURCE_ID: f"tocsin.flow-run.{run.id}", RESOURCE_ROLE: "flow-run", RESOURCE_NAME: run.name}
 
 
-_DEEDS: Final[dict[str, Deed]] = {
+DEEDS: Final[dict[str, Deed]] = {
     "run-deployment": _run_deployment,
     "retry-flow-run": _retry_flow_run,
     "cancel-flow-run": partial(_steer_flow_run, steer=cancel_run),
