@@ -83,7 +83,7 @@ def _happened(file: Path | None, since: datetime | None, until: datetime | None,
 
 
 def _fired(automations: Iterable[Automation], happened: Iterable[Recorded], until: datetime | None) -> list[Simulated]:
-    return simulate(automations, (one.event for one in happened), until)
+    return simulate(automations, happened, until)
 
 
 def _show_compared(compared: Compared, output: Form) -> None:
