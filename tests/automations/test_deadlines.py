@@ -115,6 +115,23 @@ async def test_switched_off_it_lets_the_deadline_lapse_and_begins_anew_when_on(s
     assert played.fired == [(130.0, False)]
 
 
+async def test_switched_off_it_still_resolves_and_fires_nothing_on_the_way(store: Store) -> None:
+    define(store, rule("twice", trigger={**HEART, "within": 30}, resolve_on={"expect": ["fixed"]}))
+    played = Played(store, a_clock())
+    await played.happens(happened("beat"))
+    await played.goes_on(31)
+    await played.happens(happened("beat", at=31))
+    with store.begin() as session:
+        enable(session, "twice", False, played.clock.now())
+    with store.begin() as session:  # it reads the end before it is told of the time
+        append(session, [happened("fixed", at=99)], now=played.clock.advance(timedelta(seconds=68)))
+    await played.goes_on(60)
+    assert [(one.state, (one.at - START).total_seconds()) for one in firings(store)] == [
+        ("Triggered", 30.0),
+        ("Resolved", 99.0),
+    ]
+
+
 async def test_a_state_that_remembers_nothing_leaves_no_row(store: Store) -> None:
     define(store, rule("counted", trigger={"expect": ["x"], "threshold": 3, "within": 10}))
     played = Played(store, a_clock())

@@ -72,6 +72,8 @@ def _take(decided: Decided, automation: Automation, states: Mapping[Place, State
         return
     place = signal.automation, signal.key
     before = decided.states.get(place) or states.get(place, NOTHING)
+    if not automation.enabled:
+        before = settled(automation, before)
     if before.node is not None or before.begins is not None:
         before = _ticks(decided, automation, place, before, lambda instant: instant < signal.received)
     moved = move(automation, signal.key, before, Moment(signal.received, signal.event, signal.hits))
