@@ -35,6 +35,7 @@ def test_a_resource_matches(
     specification: dict[str, labels.Patterns], resource: dict[str, str], expected: bool
 ) -> None:
     assert labels.matches(specification, resource) is expected
+    assert labels.labels_test(specification)(resource) is expected
 
 
 def test_one_single_resource_has_to_meet_the_whole_specification() -> None:
@@ -67,6 +68,11 @@ few = st.text("ab*", max_size=8)
 @given(few, st.text("ab", max_size=12))
 def test_globs_agree_with_the_shells(pattern: str, value: str) -> None:
     assert labels.value_matches(pattern, value) is fnmatchcase(value, pattern)
+
+
+@given(st.lists(st.text("ab*!", max_size=6), max_size=3) | st.text("ab*!", max_size=6), st.text("ab!", max_size=8))
+def test_a_prepared_test_agrees_with_the_pattern(patterns: labels.Patterns, value: str) -> None:
+    assert labels.value_test(patterns)(value) is labels.value_matches(patterns, value)
 
 
 @given(few, st.text("ab", max_size=12))

@@ -5,7 +5,7 @@ these". A label that is absent matches nothing, not even a negation.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 Patterns = str | list[str]
@@ -36,6 +36,48 @@ def name_matches(pattern: str, name: str) -> bool:
     if "*" not in pattern:
         return pattern == name
     return _name_expression(pattern).fullmatch(name) is not None
+
+
+def value_test(patterns: Patterns) -> Callable[[str], bool]:
+    """`value_matches` for these patterns, prepared once."""
+    if isinstance(patterns, str):
+        return _pattern_test(patterns)
+    if not any("*" in pattern or pattern.startswith("!") for pattern in patterns):
+        return frozenset(patterns).__contains__
+    tests = tuple(map(_pattern_test, patterns))
+    return lambda value: any(test(value) for test in tests)
+
+
+def labels_test(specification: Mapping[str, Patterns]) -> Callable[[Mapping[str, str]], bool]:
+    """`matches` for this specification, prepared once."""
+    tests = tuple((label, value_test(patterns)) for label, patterns in specification.items())
+
+    def test(labels: Mapping[str, str]) -> bool:
+        for label, fits in tests:
+            value = labels.get(label)
+            if value is None or not fits(value):
+                return False
+        return True
+
+    return test
+
+
+def _pattern_test(pattern: str) -> Callable[[str], bool]:
+    if pattern.startswith("!"):
+        refused = _glob_test(pattern[1:])
+        return lambda value: not refused(value)
+    return _glob_test(pattern)
+
+
+def _glob_test(pattern: str) -> Callable[[str], bool]:
+    first = pattern.find("*")
+    if first < 0:
+        return lambda value: value == pattern
+    if first == len(pattern) - 1:
+        prefix = pattern[:-1]
+        return lambda value: value.startswith(prefix)
+    expression = _value_expression(pattern)
+    return lambda value: expression.fullmatch(value) is not None
 
 
 def _one_matches(pattern: str, value: str) -> bool:
