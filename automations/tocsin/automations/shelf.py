@@ -1,0 +1,106 @@
+"""The interests in one pattern of event names: a table for each shape, in it a row for the texts that a rule wants."""
+
+from collections.abc import Mapping, Sequence
+
+from tocsin.automations.buckets import Entry, Held, Left, Rows, file, take_out
+from tocsin.automations.pivots import FindOne, Finds, FindSeveral, Pivots
+from tocsin.automations.shapes import Facet, Place, Row, Shape, own_row, related_row
+from tocsin.events.model import Event
+
+
+class Table:
+    """The rows of a shape of which an event has one."""
+
+    __slots__ = ("_rows", "finds")
+
+    def __init__(self, shape: Shape) -> None:
+        self._rows: Rows = {}
+        self.finds = Finds((_find_one(shape, self._rows),), ())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, place: Place, entry: Entry, left: Left) -> None:
+        """File an entry that is not in this place yet."""
+        file(self._rows, place.own, entry, left)
+
+    def drop(self, place: Place, entry: Entry, left: Left) -> None:
+        """Take out what `put` with the same arguments filed."""
+        take_out(self._rows, place.own, entry, left)
+
+
+class RelatedTable:
+    """The rows of a shape of which each related resource has one, those for one row of the event itself together."""
+
+    __slots__ = ("_groups", "finds")
+
+    def __init__(self, shape: Shape) -> None:
+        self._groups: dict[Row, Rows] = {}
+        self.finds = Finds((), (_find_several(shape, self._groups),))
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def put(self, place: Place, entry: Entry, left: Left) -> None:
+        """File an entry that is not in this place yet."""
+        file(self._groups.setdefault(place.own, {}), place.related, entry, left)
+
+    def drop(self, place: Place, entry: Entry, left: Left) -> None:
+        """Take out what `put` with the same arguments filed."""
+        rows = self._groups[place.own]
+        take_out(rows, place.related, entry, left)
+        if not rows:
+            del self._groups[place.own]
+
+
+def _find_one(shape: Shape, rows: Rows) -> FindOne:
+    get, own = rows.get, own_row(shape.own)
+    match shape.own:
+        case (Facet("label", (label,), None),):
+            return lambda event: get(event.resource.get(label))
+        case (Facet("label", (label,), length),):
+            return lambda event: None if (text := event.resource.get(label)) is None else get(text[:length])
+        case _:
+            return lambda event: get(own(event))
+
+
+def _find_several(shape: Shape, groups: Mapping[Row, Rows]) -> FindSeveral:
+    own, theirs = own_row(shape.own), related_row(shape.related)
+
+    def find(event: Event) -> Sequence[Held]:
+        rows = groups.get(own(event))
+        if rows is None:
+            return ()
+        return [held for labels in event.related if (held := rows.get(theirs(labels))) is not None]
+
+    return find
+
+
+class Shelf:
+    """Tables by shape."""
+
+    __slots__ = ("_pivots", "_tables", "finds")
+
+    def __init__(self) -> None:
+        self._tables: dict[Shape, Table | RelatedTable] = {}
+        self._pivots = Pivots()
+        self.finds = self._pivots.carried
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def put(self, place: Place, entry: Entry, left: Left) -> None:
+        """File an entry that is not in this place yet."""
+        table = self._tables.get(place.shape)
+        if table is None:
+            table = self._tables[place.shape] = (RelatedTable if place.shape.related else Table)(place.shape)
+            self._pivots.put(place.shape, table.finds)
+        table.put(place, entry, left)
+
+    def drop(self, place: Place, entry: Entry, left: Left) -> None:
+        """Take out what `put` with the same arguments filed."""
+        table = self._tables[place.shape]
+        table.drop(place, entry, left)
+        if not len(table):
+            del self._tables[place.shape]
+            self._pivots.drop(place.shape)
