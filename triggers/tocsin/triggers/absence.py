@@ -54,7 +54,8 @@ def due(trigger: EventTrigger, state: AbsenceState) -> Micros:
     """When the first window that is not satisfied is looked at; where there is none, when `state` is forgotten."""
     if (window := _short(trigger, state)) is not None:
         return window.opener.at + trigger.span + trigger.patience + state.lag
-    return max(state.touched, state.newest) + 2 * trigger.span + trigger.patience
+    lapse = max(state.touched, state.newest) + 2 * trigger.span + trigger.patience
+    return lapse if state.quiet is None else max(lapse, state.quiet[1] + trigger.patience)
 
 
 def _heard(trigger: EventTrigger, state: AbsenceState | None, moment: Moment, event: Event) -> Step[AbsenceState]:
@@ -133,7 +134,7 @@ def _settled(trigger: EventTrigger, state: AbsenceState, found: list[Window]) ->
     """`state` without the windows that are satisfied for good, and without what only they needed."""
     oldest = state.newest - trigger.patience
     floor, opener, rest = state.floor, state.opener, list(found)
-    while rest and rest[0].completed is not None and rest[0].completed.at <= oldest:
+    while rest and rest[0].completed is not None and rest[0].completed.at < oldest:
         floor = rest.pop(0).completed
         opener = floor if floor in state.openers else None
     openers = begun(rest, beyond(state.openers, floor))

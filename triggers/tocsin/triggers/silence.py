@@ -73,7 +73,8 @@ def due(trigger: EventTrigger, state: SilenceState) -> Micros | None:
         return _named(state, short) + trigger.patience + state.lag
     if trigger.starts:
         return None
-    return max(state.touched, state.newest) + 2 * trigger.span + trigger.patience
+    lapse = max(state.touched, state.newest) + 2 * trigger.span + trigger.patience
+    return max(lapse, (state.quiet or 0) + trigger.patience)
 
 
 def _heard(trigger: EventTrigger, state: SilenceState | None, moment: Moment, event: Event) -> Step[SilenceState]:
@@ -148,9 +149,10 @@ def _refusal(trigger: EventTrigger, state: SilenceState, match: Match) -> Verdic
         return Verdict("repeated", threshold=trigger.threshold, until=state.full)
     if state.quiet is not None and state.quiet - trigger.silence <= match.at < state.quiet:
         return Verdict("cooldown", until=state.quiet)
-    first = state.full - trigger.span if state.fixed and state.full is not None else match.at
-    if state.spent is not None:
-        first = max(first, state.spent)
+    first = state.spent or 0
+    if state.full is not None:
+        armed = state.full - trigger.span
+        first = max(first, armed if state.fixed else min(armed, state.newest - trigger.patience - trigger.span))
     if match.at < first:
         return Verdict("late", threshold=trigger.threshold, until=first)
     return None
@@ -166,10 +168,14 @@ def _verdict(trigger: EventTrigger, before: SilenceState, state: SilenceState, m
 
 
 def _kept(trigger: EventTrigger, state: SilenceState) -> SilenceState:
-    """`state` with as few beats as will do: of a time that was full no more than the last `threshold`."""
+    """`state` with as few beats as will do: of a time that was full no more than the last `threshold`.
+
+    None is dropped as long as one may come that armed it earlier.
+    """
     beats = thinned(state.beats, trigger.threshold, trigger.span)
-    short = _short(trigger, state)
-    if short is None or short == state.full or len(beats) <= trigger.threshold or short <= beats[-1].at:
+    last, short = beats[-trigger.threshold :], _short(trigger, state)
+    full = last[0].at + trigger.span
+    armed = trigger.span + state.newest - trigger.patience > (state.full or 0)
+    if not (armed or state.fixed) or short is None or short == state.full or min(short, full) <= last[-1].at:
         return msgspec.structs.replace(state, beats=beats)
-    beats = beats[-trigger.threshold :]
-    return msgspec.structs.replace(state, beats=beats, full=beats[0].at + trigger.span, fixed=True)
+    return msgspec.structs.replace(state, beats=last, full=full, fixed=True)
