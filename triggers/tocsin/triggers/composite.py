@@ -90,18 +90,16 @@ def forgotten_at(trigger: Children, memory: Gathering) -> Micros | None:
 
 
 def _each(trigger: Children, memory: Gathering, fresh: Sequence[Fresh], now: Micros) -> Gathered:
-    """Any of them is enough: it fires with each, but for its cooldown."""
+    """Any of them is enough: it fires with each, but for its cooldown, and at the time of the first."""
     cooldown = trigger.silence
-    ends = [at + cooldown for at in memory.fired]
-    taken = [one for one in fresh if not any(end - cooldown <= one[1].at < end for end in ends)]
+    taken = [one for one in fresh if not any(at <= one[1].at < at + cooldown for at in memory.fired)]
     if not taken:
-        return Gathered(memory, "cooldown", until=max(ends))
-    parts = tuple(_part(one) for one in taken)
-    grown = _fire(memory, parts, taken, late=None)
-    if not cooldown or grown.met is None:
-        return Gathered(Gathering(), "fired", grown.met)
-    fired = tuple(sorted((*memory.fired, grown.met.at))[-REMEMBERED:])
-    return Gathered(Gathering(fired=fired, touched=now), "fired", grown.met)
+        return Gathered(memory, "cooldown", until=max(memory.fired) + cooldown)
+    met = _met(memory, tuple(map(_part, taken)), taken, min(met.at for _, met in taken), late=None)
+    if not cooldown:
+        return Gathered(Gathering(), "fired", met)
+    fired = tuple(sorted((*memory.fired, met.at))[-REMEMBERED:])
+    return Gathered(Gathering(fired=fired, touched=now), "fired", met, met.at + cooldown)
 
 
 def _one_step(trigger: SequenceTrigger, memory: Gathering, fresh: Sequence[Fresh]) -> tuple[Gathering, Sequence[Fresh]]:
@@ -173,12 +171,20 @@ def _near(trigger: Children, first: Micros, last: Micros) -> bool:
 
 
 def _fire(memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], late: Micros | None) -> Gathered:
-    """It fires with `parts`; what happened up to then is used up. `late`: the newest firing that was known before."""
+    """It fires with `parts`, at the time of the last; what happened up to then is used up."""
+    last = max(Mark(part.at, part.cause) for part in parts)
+    latest = tuple(part for part in memory.latest if Mark(part.at, part.cause) > last)
+    served = tuple(mark for mark in memory.served if mark > last)
+    after = msgspec.structs.replace(memory, latest=latest, served=served, last=last)
+    return Gathered(after, "fired", _met(memory, parts, taken, last.at, late))
+
+
+def _met(memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], at: Micros, late: Micros | None) -> Met:
+    """That `parts` make it fire: because of an event if one of `taken` has one. `late`: the newest that was known."""
     chosen = {part.trigger for part in parts}
     place, met = max((one for one in taken if one[0] in chosen), key=lambda one: (one[1].event is not None, one[1].at))
-    last = max(Mark(part.at, part.cause) for part in parts)
-    fired = Met(
-        at=last.at,
+    return Met(
+        at=at,
         cause=met.cause if met.event else f"{met.cause}/{place}",
         count=len(parts),
         event=met.event,
@@ -186,9 +192,6 @@ def _fire(memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], la
         children=parts,
         late=met.late or (late is not None and met.at < late),
     )
-    latest = tuple(part for part in memory.latest if Mark(part.at, part.cause) > last)
-    served = tuple(mark for mark in memory.served if mark > last)
-    return Gathered(msgspec.structs.replace(memory, latest=latest, served=served, last=last), "fired", fired)
 
 
 def _newest(memory: Gathering) -> Micros | None:
