@@ -12,9 +12,10 @@ Samples leave in the order in which they came about. So the next instant at whic
 and the clock is asked for that one only.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -22,13 +23,19 @@ import msgspec
 from tocsin.events.errors import EvaluationError
 from tocsin.events.model import Event
 from tocsin.triggers.interest import EXPECTED
-from tocsin.triggers.metric import Metric, MetricTrigger, measure
+from tocsin.triggers.metric import Metric, MetricTrigger, Operator, measure
 from tocsin.triggers.steps import Met, Micros, Moment, Outcome, Step, Verdict, micros
 
 SAMPLES: Final = 10_000
 """How many samples are remembered under a key; the oldest go."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_BREACHES: Final[Mapping[Operator, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -53,7 +60,6 @@ class MetricState(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     full: bool = False
 
 
-_Judged = tuple[MetricState | None, Met | None, Verdict]
 EMPTY: Final = MetricState(samples=(), due=0)
 
 
@@ -79,24 +85,9 @@ def due(state: MetricState | None) -> Micros | None:
     return state.due if state else None
 
 
-def aggregate(metric: Metric, samples: Sequence[Sample]) -> float | None:
-    """The number that `samples`, in the order of event time, amount to; None without any."""
-    return next((number for _, number in _later(metric, samples)), None)
-
-
 def breaches(metric: Metric, number: float | None) -> bool:
     """Whether `number` is out of bounds; that of no samples is not."""
-    if number is None:
-        return False
-    match metric.operator:
-        case "<":
-            return number < metric.threshold
-        case "<=":
-            return number <= metric.threshold
-        case ">":
-            return number > metric.threshold
-        case ">=":
-            return number >= metric.threshold
+    return number is not None and _BREACHES[metric.operator](number, metric.threshold)
 
 
 def _unfit(metric: Metric, known: MetricState, event: Event, now: Micros) -> tuple[Outcome, str] | None:
@@ -122,7 +113,8 @@ def _told(metric: Metric, known: MetricState, moment: Moment) -> Step[MetricStat
     """Where the number stands at `moment`, what that means, and when it will be otherwise."""
     horizon = moment.now - metric.range // _MICROSECOND
     samples = tuple(sample for sample in known.samples if sample.at > horizon)
-    number = aggregate(metric, samples)
+    numbers = _suffixes(metric, [sample.value for sample in samples]) if samples else []
+    number = numbers[0] if numbers else None
     breached = (moment.now if known.breached is None else known.breached) if breaches(metric, number) else None
     fires = breached is not None and known.fired is None and moment.now >= breached + _firing_for(metric)
     over = breached is None and known.fired is not None
@@ -134,7 +126,7 @@ def _told(metric: Metric, known: MetricState, moment: Moment) -> Step[MetricStat
     return Step(
         MetricState(
             samples=samples,
-            due=_next(metric, samples, breached, fired),
+            due=_next(metric, samples, numbers, breached, fired),
             breached=breached,
             fired=fired,
             witness=known.witness,
@@ -175,52 +167,44 @@ def _verdict(
     return Verdict(outcome, count=len(samples), until=until, value=number, reason=reason)
 
 
-def _next(metric: Metric, samples: Sequence[Sample], breached: Micros | None, fired: Micros | None) -> Micros:
-    """The next instant at which something changes without an event: it fires, begins or ends, or nothing is left."""
+def _next(
+    metric: Metric, samples: Sequence[Sample], numbers: Sequence[float], breached: Micros | None, fired: Micros | None
+) -> Micros:
+    """The next instant at which something changes without an event: it fires, begins or ends, or nothing is left.
+
+    `numbers`: that of all samples, of all but the first, and so on.
+    """
     span = metric.range // _MICROSECOND
     turn = samples[-1].at + span
-    for before, number in _later(metric, samples):
-        if breaches(metric, number) is (breached is None):
-            turn = before + span
+    breaches, turned = _BREACHES[metric.operator], breached is None
+    for left, sample, number in zip(samples, samples[1:], numbers[1:], strict=False):
+        if left.at != sample.at and breaches(number, metric.threshold) is turned:
+            turn = left.at + span
             break
     if breached is None or fired is not None:
         return turn
     return min(turn, breached + _firing_for(metric))
 
 
-def _later(metric: Metric, samples: Sequence[Sample]) -> Iterator[tuple[Micros, float]]:
-    """The number now and as samples leave, each with the time of the sample that left last (now: that of the first).
-
-    Sums are taken from the newest sample backwards, so that one that is foretold is, to the last bit, the one that
-    comes.
-    """
-    numbers = _suffixes(metric, [sample.value for sample in samples])
-    left = samples[0].at if samples else 0
-    for place, sample in enumerate(samples):
-        if place == 0 or samples[place - 1].at != sample.at:
-            yield left, numbers[place]
-        left = sample.at
-
-
 def _suffixes(metric: Metric, values: Sequence[float]) -> list[float]:
-    """The number of each end piece of `values`: of all, of all but the first, and so on."""
-    found: list[float] = []
-    total, least, most = 0.0, math.inf, -math.inf
-    for count, value in enumerate(reversed(values), start=1):
-        total, least, most = total + value, min(least, value), max(most, value)
-        match metric.aggregate:
-            case "avg":
-                found.append(total / count)
-            case "min":
-                found.append(least)
-            case "max":
-                found.append(most)
-            case "sum":
-                found.append(total)
-            case "count":
-                found.append(float(count))
-            case "last":
-                found.append(values[-1])
+    """The number of each end piece of `values`: of all, of all but the first, and so on.
+
+    Sums are taken from the end, so that one that is foretold is, to the last bit, the one that comes.
+    """
+    backwards = values[::-1]
+    match metric.aggregate:
+        case "avg":
+            found = [total / count for count, total in enumerate(accumulate(backwards), start=1)]
+        case "min":
+            found = list(accumulate(backwards, min))
+        case "max":
+            found = list(accumulate(backwards, max))
+        case "sum":
+            found = list(accumulate(backwards))
+        case "count":
+            found = [float(count) for count in range(1, len(values) + 1)]
+        case "last":
+            found = [values[-1]] * len(values)
     return found[::-1]
 
 
