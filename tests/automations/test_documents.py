@@ -88,6 +88,51 @@ def test_a_mistake_is_told_with_line_and_field(text: str, message: str) -> None:
     assert "a.yaml" in str(caught.value)
 
 
+NESTED = """
+- name: both
+  trigger:
+    type: sequence
+    within: 60
+    triggers:
+      - expect: [a]
+      - type: compound
+        triggers:
+          - {expect: [b]}
+          - expect: [c]
+            threshold: 2
+            within: 10
+            where: payload.n
+      - metric:
+          name: duration
+          operator: ">"
+          threshold: 5
+"""
+INNER = "trigger.triggers.1.triggers.1"
+INSIDE = [
+    ("expect: [c]", "expct: [c]", f"line 11, {INNER}.expct: unknown field; did you mean expect?"),
+    ("expect: [c]", 'expect: ["c?"]', f'line 11, {INNER}.expect: "c?"'),
+    ("where: payload.n", "where: payload.", f"line 14, {INNER}.where: "),
+    ("            within: 10\n", "", f"line 11, {INNER}: threshold 2 needs within"),
+    (
+        "type: compound",
+        "type: compund",
+        "line 8, trigger.triggers.1: unknown type 'compund'; did you mean compound?; known: event, compound, sequence",
+    ),
+    ('operator: ">"', 'operator: "="', "line 17, trigger.triggers.2.metric.operator: Input should be '<'"),
+    ("name: duration", "nam: duration", "line 16, trigger.triggers.2.metric.nam: unknown field; did you mean name?"),
+    ("within: 60", "within: 0", "line 3, trigger: within 0 leaves no time"),
+    ("within: 60", "require: 2", "line 5, trigger.require: a field of another kind"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), INSIDE)
+def test_a_mistake_inside_a_trigger_of_triggers_is_told_with_its_line(right: str, wrong: str, message: str) -> None:
+    assert len(parse(NESTED, "a.yaml")) == 1
+    with pytest.raises(Invalid) as caught:
+        parse(NESTED.replace(right, wrong, 1), "a.yaml")
+    assert message in str(caught.value)
+
+
 LOCATIONS = [
     pytest.param(("trigger", "event", "expect"), "trigger.expect", id="one kind of trigger"),
     pytest.param(("resolve_on", "event"), "resolve_on", id="the whole of it"),

@@ -46,6 +46,48 @@ DEFINITIONS: list[dict[str, Any]] = [
         ],
         "actions_on_trigger": [{"type": "retry-flow-run", "budget": 5, "delay": "PT1M", "factor": 1.5}],
         "actions_on_resolve": [{"type": "call-webhook", "url": HOOK, "payload": ["{{ firing.count }}", {"a": 2**40}]}],
+        "rate_limit": None,
+    },
+    {
+        "name": "silence",
+        "trigger": {
+            "posture": "Proactive",
+            "after": ["begun"],
+            "expect": ["done"],
+            "where": "payload.rows > `3` && resource.team == 'a'",
+            "within": 60,
+            "grace": 5,
+            "cooldown": 3600,
+        },
+        "actions": [{"type": "change-flow-run-state", "state": "CRASHED"}, {"type": "emit-event", "event": "x.y"}],
+    },
+    {"name": "tumbling", "trigger": {"expect": ["x"], "window": "tumbling", "within": 60, "threshold": 2}},
+    {
+        "name": "nested",
+        "trigger": {
+            "type": "sequence",
+            "within": 7200,
+            "for_each": ["shop"],
+            "triggers": [
+                {"expect": ["a"]},
+                {"require": 1, "cooldown": 5, "triggers": [{"expect": ["b"], "for_each": ["shop"]}, {"expect": ["c"]}]},
+            ],
+        },
+    },
+    {
+        "name": "metric",
+        "trigger": {
+            "expect": ["order"],
+            "metric": {
+                "value": "payload.amount",
+                "aggregate": "max",
+                "operator": ">=",
+                "threshold": 1.5,
+                "range": 600,
+                "firing_for": 0,
+            },
+        },
+        "actions_on_resolve": [{"type": "do-nothing"}],
     },
 ]
 

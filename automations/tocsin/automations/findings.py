@@ -33,18 +33,20 @@ def field_path(location: Path) -> Path:
     `("trigger", "compound", "triggers", 1, "event", "expect")` is `trigger.triggers.1.expect`.
     """
     path: Path = ()
-    for part in location:
-        if not _names_member(part, path):
+    for place, part in enumerate(location):
+        if not _names_member(part, path, behind=location[place - 1] if place else None):
             path = (*path, part)
     return path
 
 
-def _names_member(part: str | int, before: Path) -> bool:
+def _names_member(part: str | int, before: Path, behind: str | int | None) -> bool:
+    """Whether `part` is a name of pydantic's. `behind` is the part in front of it, `before` those that were kept."""
     if isinstance(part, int):
         return False
     if "[" in part or part in _PLAIN:
         return True
-    return bool(before) and part in _KINDS and (isinstance(before[-1], int) or before[-1] in _UNIONS)
+    chosen = bool(before) and behind == before[-1] and (isinstance(behind, int) or behind in _UNIONS)
+    return chosen and part in _KINDS
 
 
 def _where(path: Path, lines: Lines) -> Iterator[str]:
@@ -58,7 +60,7 @@ def _said(found: ErrorDetails, separator: str) -> str:
     context: dict[str, Any] = found.get("ctx", {})  # Any: pydantic's own values
     match found["type"]:
         case "extra_forbidden":
-            return separator + "unknown field" + nearest(str(found["loc"][-1]), _FIELDS)
+            return separator + _unknown_field(str(found["loc"][-1]))
         case "union_tag_invalid":
             known = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
             return f"{separator}unknown type {context['tag']!r}{nearest(str(context['tag']), known)}; known: " + (
@@ -66,6 +68,10 @@ def _said(found: ErrorDetails, separator: str) -> str:
             )
         case _:
             return separator + found["msg"].removeprefix("Value error, ")
+
+
+def _unknown_field(name: str) -> str:
+    return "a field of another kind" if name in _FIELDS else "unknown field" + nearest(name, _FIELDS)
 
 
 def nearest(name: str, known: list[str]) -> str:

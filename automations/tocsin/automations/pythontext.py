@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from enum import Enum
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
@@ -67,6 +68,8 @@ def _source(value: Any, indent: str) -> str:
             return f"timedelta(seconds={seconds(value)!r})"
         case SecretStr():
             return _quoted(masked(value))
+        case Enum():
+            return _source(value.value, indent)
         case str():
             return _quoted(value)
         case Mapping():
