@@ -22,6 +22,7 @@ from tocsin.notifiers.standins import (
     SlackStandIn,
     WebhookStandIn,
 )
+from tocsin.notifiers.tables import NotifierRow
 from tocsin.store.engine import Store
 
 
@@ -163,6 +164,23 @@ async def test_a_key_that_is_missing_is_waited_for(
     assert desk.states("pagerduty") == ["trigger pending"]
     assert "TOCSIN_SECRET_KEY" in str(desk.deliveries("pagerduty")[0].reason)
     monkeypatch.delenv("TOCSIN_SECRET_KEY")
+    desk.pass_time(300)
+    await desk.dispatcher.run_due()
+    assert desk.states("pagerduty") == ["trigger delivered"]
+
+
+async def test_a_notifier_that_cannot_be_read_is_an_attempt_that_failed(
+    desk: Desk, store: Store, pagerduty: PagerDutyStandIn
+) -> None:
+    desk.fire("pagerduty")
+    with store.begin() as session:  # as if another version had left it
+        row = session.get_one(NotifierRow, "pagerduty")
+        config, row.config = row.config, {**row.config, "wings": 2}
+    await desk.dispatcher.run_due()
+    assert desk.states("pagerduty") == ["trigger pending"]
+    assert "cannot read its wings; put it again" in str(desk.deliveries("pagerduty")[0].reason)
+    with store.begin() as session:
+        session.get_one(NotifierRow, "pagerduty").config = config
     desk.pass_time(300)
     await desk.dispatcher.run_due()
     assert desk.states("pagerduty") == ["trigger delivered"]

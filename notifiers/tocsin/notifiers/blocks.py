@@ -5,7 +5,7 @@ import binascii
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tocsin.events.errors import Invalid
 from tocsin.notifiers.addresses import read_allow
@@ -155,7 +155,11 @@ def split(block: AnyBlock) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def join(name: str, kind: str, shown: dict[str, Any], hidden: dict[str, str]) -> AnyBlock:
-    """The block that `split` took apart. Any: JSON values."""
+    """The block that `split` took apart. Any: JSON values. Raises Invalid for what this version cannot read."""
     if kind not in KINDS:
         raise Invalid(f'notifier "{name}": unknown kind "{kind}"; known: {", ".join(sorted(KINDS))}')
-    return KINDS[kind].model_validate({"name": name, **shown, **hidden})
+    try:
+        return KINDS[kind].model_validate({"name": name, **shown, **hidden})
+    except ValidationError as error:  # its own text may show a secret
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
+        raise Invalid(f'notifier "{name}": this version cannot read its {wrong}; put it again') from None
