@@ -119,6 +119,46 @@ async def test_a_webhook_notifier_gives_address_and_secret(store: Store, clock: 
     assert outcomes(store).count("failed") == 2
 
 
+def telling(url: str, other: str) -> Automation:
+    """An automation that says at `url` that a run has failed, and at `other` too that it is fine again."""
+    saying = {"type": "call-webhook", "payload": "{{ firing.state }}", "allow_private": []}
+    ends = [{**saying, "url": each} for each in dict.fromkeys((url, other))]
+    begins = {**saying, "url": url}
+    return rule("rule", begins, resolve_on={"expect": ["tocsin.flow-run.Completed"]}, actions_on_resolve=ends)
+
+
+B, TRIGGERED, RESOLVED = "b Resolved", "a Triggered", "a Resolved"
+ORDERS = [
+    pytest.param([], [TRIGGERED, B, TRIGGERED, RESOLVED], id="the other address waits for nobody"),
+    pytest.param([Answer(500)], [TRIGGERED, B, TRIGGERED, TRIGGERED, RESOLVED], id="all wait for the one that failed"),
+    pytest.param([Answer(410)], [TRIGGERED, B, TRIGGERED, RESOLVED], id="until it is given up"),
+]
+
+
+@pytest.mark.parametrize(("answers", "calls"), ORDERS)
+async def test_the_calls_of_an_episode_to_one_address_keep_their_order(
+    store: Store, clock: ManualClock, answers: list[Result], calls: list[str]
+) -> None:
+    define(store, telling("http://a", "http://b"))
+    await decided(store, clock, a_run("Failed"), a_run("Failed", at=1), a_run("Completed", at=2))
+    outbox = Outbox(list(answers))
+    for _ in range(20):
+        await Performer(store, clock, outbox).settle()
+        clock.advance(timedelta(seconds=1))
+    assert [f"{url[-1]} {body.decode()}" for url, body, _ in outbox.sent] == calls
+
+
+async def test_what_everybody_sends_is_no_secret(store: Store, clock: ManualClock) -> None:
+    headers = {"Content-Type": "application/vnd.shop+json", "X-Key": "k-987654321"}
+    define(store, on("call", CallWebhook.model_validate({"url": "http://a", "headers": headers})))
+    await decided(store, clock, happened("x"))
+    outbox = Outbox([Answer(200, {}, "application/vnd.shop+json k-987654321")])
+    await Performer(store, clock, outbox).settle()
+    [executed] = told(store, "tocsin.automation.action.")
+    assert executed.payload["response_body"] == "application/vnd.shop+json (redacted)"
+    assert outbox.sent[0][2]["content-type"] == "application/vnd.shop+json"
+
+
 def answered(status: int) -> dict[str, object]:
     return {"status_code": status, "response_body": ""}
 
