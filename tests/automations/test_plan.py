@@ -2,24 +2,28 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from tests.automations.firings import firing, planned_one
 from tests.automations.parts import RUN, START, a_run, happened, rule
+from tocsin.automations.actions import KNOWN
 from tocsin.automations.actions_runs import RetryFlowRun
 from tocsin.automations.builtin import SCHEDULES
 from tocsin.automations.evaluate import decide
 from tocsin.automations.guard import MAX_DEPTH
-from tocsin.automations.invocation import Invocation
+from tocsin.automations.invocation import Invocation, fired_id
 from tocsin.automations.lifecycle import fired, outcome
 from tocsin.automations.model import Automation
 from tocsin.automations.plan import plan
+from tocsin.automations.rendered_messages import plain_words
 from tocsin.automations.rendered_runs import retry_delay
 from tocsin.automations.route import Index
 from tocsin.events.codec import MAX_DEPTH as JSON_DEPTH
 from tocsin.events.codec import decode, encode
 from tocsin.events.model import Event
-from tocsin.triggers.steps import Firing
+from tocsin.triggers.steps import Firing, Part
 
 
 def fires(automation: Automation, *events: Event) -> list[Firing]:
@@ -242,3 +246,89 @@ def test_an_event_at_the_limits_can_still_be_reported() -> None:
         [firing] = fires(rule(trigger={"expect": ["orders.late"]}), cause)
         assert fired(firing).payload["triggering_event"]["id"] == str(cause.id)
         encode(fired(firing))
+
+
+# --- what is inferred, and deadlines ---
+
+OTHER_RUN = "tocsin.flow-run.00000000-0000-0000-0000-00000000000b"
+INFERRED = [
+    pytest.param({"tocsin.resource.id": OTHER_RUN}, a_run("Failed"), "0b", id="the key comes first"),
+    pytest.param({"related:flow-run:tocsin.resource.id": OTHER_RUN}, None, "0b", id="the key of a deadline"),
+    pytest.param({"shop": "east"}, a_run("Failed"), "0a", id="else the event"),
+    pytest.param(
+        {},
+        happened("x", related=[{"tocsin.resource.id": OTHER_RUN, "tocsin.resource.role": "flow-run"}]),
+        "0b",
+        id="else what the event is related to",
+    ),
+]
+
+
+@pytest.mark.parametrize(("labels", "event", "run"), INFERRED)
+def test_a_flow_run_is_inferred(labels: dict[str, str], event: Event | None, run: str) -> None:
+    invocation = planned_one(rule("rule", {"type": "cancel-flow-run"}), event, labels=labels)
+    assert (invocation.refused, invocation.arguments["run"][-2:]) == (None, run)
+
+
+def test_a_flow_run_is_named_by_its_id_or_by_its_resource() -> None:
+    for named in ("{{ event.payload.run }}", "tocsin.flow-run.{{ event.payload.run }}"):
+        action = {"type": "suspend-flow-run", "flow_run": named}
+        event = happened("x", payload={"run": OTHER_RUN.removeprefix("tocsin.flow-run.")})
+        assert planned_one(rule("rule", action), event).arguments["run"][-2:] == "0b"
+
+
+def test_the_witness_of_a_deadline_tells_what_it_is_about() -> None:
+    action = {"type": "run-deployment", "source": "inferred", "parameters": {"run": "{{ flow_run.name }}"}}
+    invocation = planned_one(rule("rule", action), None, at=90, witness=a_run("Running"))
+    assert invocation.arguments["deployment"] == "etl"
+    assert invocation.arguments["parameters"] == {"run": "brave-otter"}
+    assert invocation.arguments["scheduled"] == (START + timedelta(seconds=90)).isoformat()
+    assert (invocation.cause["event"], invocation.cause["resource"]) == (None, RUN)
+    assert invocation.behind.event == fired_id(invocation.firing)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KNOWN if kind not in ("do-nothing", "call-webhook")])
+def test_a_deadline_without_a_witness_says_what_it_lacks(kind: str) -> None:
+    needed = {"change-flow-run-state": {"state": "FAILED"}, "send-notification": {"notifier": "pager"}}
+    own = {"emit-event": {"event": "x"}}
+    chosen = {} if "flow-run" in kind or kind in own or kind in needed else {"source": "inferred"}
+    invocation = planned_one(rule("rule", {"type": kind, **needed.get(kind, {}), **own.get(kind, {}), **chosen}), None)
+    told = kind in ("send-notification", "emit-event")
+    assert (invocation.refused is None) is told
+    assert told or "this deadline" in str(invocation.refused)
+
+
+SILENT = [
+    pytest.param("{{ event.payload.x }}{{ event.id }}", None, None, id="an event there is not renders as nothing"),
+    pytest.param("{{ event.event }}", a_run("Running"), "tocsin.flow-run.Running", id="the last one known"),
+    pytest.param("{{ firing.posture }} {{ firing.count }}", None, "Proactive 0", id="the firing"),
+    pytest.param("{{ labels.host }}", None, "db1", id="the key"),
+    pytest.param("{{ events | length }}", None, 0, id="no events made it"),
+    pytest.param("{{ flow_run.id }}{{ deployment.name }}", None, None, id="about no run"),
+]
+
+
+@pytest.mark.parametrize(("source", "witness", "value"), SILENT)
+def test_templates_see_of_a_deadline(source: str, witness: Event | None, value: object) -> None:
+    action = {"type": "run-deployment", "deployment": "refresh", "parameters": {"value": source}}
+    invocation = planned_one(rule("rule", action), None, witness=witness, count=0, labels={"host": "db1"})
+    assert (invocation.arguments["parameters"]["value"] or None) == (value or None)
+
+
+def test_templates_see_the_children_of_a_composite() -> None:
+    cause = a_run("Failed")
+    first, second = Part(0, 5, "a", UUID(int=5)), Part(1, 6, str(cause.id), cause.id, count=3)
+    source = "{{ firings | length }} {{ firings[1].count }} {{ events[0].id }} {{ events[1].event }} {{ firing.late }}"
+    action = {"type": "run-deployment", "deployment": "refresh", "parameters": {"value": source}}
+    invocation = planned_one(rule("rule", action), cause, children=(first, second), late=True)
+    assert invocation.arguments["parameters"]["value"] == f"2 3 {UUID(int=5)} tocsin.flow-run.Failed True"
+
+
+def test_people_are_told_of_a_deadline_in_plain_words() -> None:
+    automation = rule("quiet", description="The hosts report each minute.")
+    assert plain_words(automation, firing(None, labels={"host": "db1"})) == (
+        "quiet: db1",
+        "what was expected had not come by 2026-03-02T09:01:00+00:00\nThe hosts report each minute.",
+    )
+    _, body = plain_words(automation, firing(None, witness=happened("host.up")))
+    assert "last seen: host.up at 2026-03-02T09:00:00+00:00" in body

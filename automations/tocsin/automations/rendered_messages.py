@@ -27,7 +27,7 @@ def send_notification(rendering: Rendering, action: SendNotification, *, resolve
         "subject": _said(own.subject if own else None, subject, rendering),
         "body": _said(own.body if own else None, body, rendering),
         "severity": automation.severity,
-        "lasting": firing.lasting or automation.resolve_on is not None,
+        "lasting": firing.lasting,
         "labels": {**firing.labels, **_about(firing)},
     }
 
