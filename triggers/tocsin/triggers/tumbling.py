@@ -105,7 +105,7 @@ def due(trigger: EventTrigger, state: TumblingState) -> Micros:
     if state.look is not None:
         return state.look + trigger.patience + state.lag
     if trigger.posture == "Reactive" and state.bucket is not None:
-        return max(state.bucket.end, state.touched) + SWEPT + state.lag
+        return state.bucket.end + SWEPT + state.lag
     return state.touched + max(2 * trigger.span, SWEPT, HELD if state.held else 0)
 
 
