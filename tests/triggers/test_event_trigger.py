@@ -5,11 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tocsin.events.model import Event
-from tocsin.triggers.event import EventTrigger, covers, key_of
+from tocsin.triggers.event import EventTrigger, begins, covers, key_of
+from tocsin.triggers.interest import interests
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -74,12 +78,24 @@ def test_the_key_is_made_of_labels(labels: tuple[str, ...], key: tuple[str, ...]
 
 REFUSED = [
     pytest.param({}, "empty trigger", id="empty"),
-    pytest.param({"match": {}, "match_related": [{}]}, "empty trigger", id="empty in other words"),
+    pytest.param({"match": {}, "match_related": [{}], "where": " "}, "empty trigger", id="empty in other words"),
     pytest.param({"expect": ["a?"]}, "exact or holds", id="? in a name"),
     pytest.param({"expect": ["[ab]"]}, "exact or holds", id="[ in a name"),
-    pytest.param({"expect": ["!a"]}, "exact or holds", id="! in a name"),
+    pytest.param({"after": ["!a"]}, "exact or holds", id="! in a name"),
     pytest.param({"expect": ["a"], "threshold": 2}, "needs within", id="threshold without within"),
+    pytest.param({"expect": ["a"], "threshold": -1}, "greater than or equal to 0", id="threshold below 0"),
+    pytest.param({"expect": ["a"], "after": ["b"]}, "after needs within", id="after without within"),
     pytest.param({"expect": ["a"], "within": -1}, "greater than or equal", id="within below 0"),
+    pytest.param({"expect": ["a"], "within": 1e9}, "less than or equal", id="within beyond a year"),
+    pytest.param({"expect": ["a"], "posture": "Proactive", "threshold": 0}, "fewer than none", id="none expected"),
+    pytest.param({"expect": ["a"], "grace": 5}, "leave grace out", id="grace that does nothing"),
+    pytest.param({"expect": ["a"], "window": "tumbling", "cooldown": 5}, "silent until its end", id="cooldown too"),
+    pytest.param({"expect": ["a"], "window": "tumbling", "grace": 5}, "waits for nobody", id="grace too"),
+    pytest.param({"expect": ["a"], "window": "hopping"}, "sliding", id="another window"),
+    pytest.param({"expect": ["a"], "posture": "Metric"}, "Proactive", id="another posture"),
+    pytest.param({"expect": ["a"], "where": "payload.("}, "where", id="no expression"),
+    pytest.param({"expect": ["a"], "where": "payloads.n"}, "no field", id="an expression about nothing"),
+    pytest.param({"type": "compound", "triggers": []}, "'event'", id="another kind"),
     pytest.param({"expect": ["a"], "for_each": ["related:flow"]}, "related:<role>:<label>", id="half a related label"),
     pytest.param({"expect": ["a"], "when": "x"}, "Extra inputs", id="an unknown field"),
 ]
@@ -89,6 +105,28 @@ REFUSED = [
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         EventTrigger.model_validate(fields)
+
+
+READ = [
+    pytest.param({"threshold": 0}, {"threshold": 1}, id="threshold 0 is 1"),
+    pytest.param({"posture": "Proactive"}, {"posture": "Proactive", "within": 10}, id="proactive within 0 is 10 s"),
+    pytest.param({"posture": "Proactive", "within": "PT0S"}, {"posture": "Proactive", "within": 10}, id="in any form"),
+    pytest.param({"where": " payload.n "}, {"where": "payload.n"}, id="an expression without its margins"),
+    pytest.param({"after": "prefect.b", "within": 5}, {"after": ["tocsin.b"], "within": 5}, id="a name"),
+    pytest.param({"id": "0", "type": "event"}, {}, id="what Prefect adds"),
+    pytest.param({"cooldown": "PT1H"}, {"cooldown": 3600}, id="durations as text"),
+]
+
+
+@pytest.mark.parametrize(("written", "read"), READ)
+def test_what_is_written_short_is_read_in_full(written: dict[str, Any], read: dict[str, Any]) -> None:
+    full = EventTrigger.model_validate({"expect": ["a"], **read})
+    assert EventTrigger.model_validate({"expect": ["a"], **written}) == full
+
+
+def test_tumbling_windows_keep_what_prefect_means_by_nothing() -> None:
+    trigger = EventTrigger.model_validate({"expect": ["a"], "after": ["b"], "window": "tumbling", "threshold": 0})
+    assert (trigger.threshold, trigger.within) == (0, timedelta(0))
 
 
 def test_numbers_are_seconds_and_durations_are_read() -> None:
@@ -108,3 +146,133 @@ def test_the_fields_of_an_exported_prefect_trigger_are_accepted() -> None:
     exported |= {"for_each": ["prefect.resource.id"], "posture": "Reactive", "threshold": 1, "within": 0.0}
     trigger = EventTrigger.model_validate(exported)
     assert trigger == EventTrigger.model_validate(json.loads(trigger.model_dump_json()))
+
+
+PREFECT = [
+    pytest.param(
+        {
+            "type": "event",
+            "id": "2f1b7f2e-0000-4000-8000-000000000000",
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "match_related": [{"prefect.resource.role": "flow", "prefect.resource.name": ["etl", "elt"]}],
+            "after": ["prefect.flow-run.Running"],
+            "expect": ["prefect.flow-run.Completed", "prefect.flow-run.heartbeat"],
+            "for_each": ["prefect.resource.id", "related:flow:prefect.resource.id"],
+            "posture": "Proactive",
+            "threshold": 1,
+            "within": 3600.0,
+        },
+        {
+            "match": {"tocsin.resource.id": "tocsin.flow-run.*"},
+            "match_related": [{"tocsin.resource.role": "flow", "tocsin.resource.name": ["etl", "elt"]}],
+            "after": ["tocsin.flow-run.Running"],
+            "expect": ["tocsin.flow-run.Completed", "tocsin.flow-run.heartbeat"],
+            "for_each": ["tocsin.resource.id", "related:flow:tocsin.resource.id"],
+            "posture": "Proactive",
+            "within": 3600,
+        },
+        id="proactive",
+    ),
+    pytest.param(
+        {"match": {}, "match_related": {}, "after": [], "expect": ["prefect.x"], "for_each": [], "posture": "Reactive"},
+        {"expect": ["tocsin.x"]},
+        id="reactive, all empty",
+    ),
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PREFECT)
+def test_an_automation_of_prefect_is_read_as_it_is(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    assert EventTrigger.model_validate(theirs) == EventTrigger.model_validate(ours)
+
+
+def test_a_condition_is_asked_of_what_is_expected_and_not_of_what_it_begins_after() -> None:
+    trigger = EventTrigger(expect=("a.b",), after=("a.*",), where="payload.n > `1`", within=timedelta(seconds=5))
+    few, many = (msgspec.structs.replace(an_event(), payload={"n": n}) for n in (1, 2))
+    assert not covers(trigger, few)
+    assert covers(trigger, many)
+    assert begins(trigger, few)
+
+
+def test_what_it_is_told_of_is_numbered_by_its_place() -> None:
+    trigger = EventTrigger(expect=("a",), after=("b",), where="payload.n", within=timedelta(seconds=5), for_each=("k",))
+    expected, after = interests(trigger, leaf=3)
+    assert (expected.number, expected.names, expected.where) == (6, ("a",), trigger.expression)
+    assert (after.number, after.names, after.where, after.labels) == (7, ("b",), None, ("k",))
+    assert [one.number for one in interests(EventTrigger(expect=("a",)))] == [0]
+
+
+COUNTED_ALIKE = [
+    pytest.param({"grace": 5}, True, id="grace"),
+    pytest.param({"cooldown": 5}, True, id="cooldown"),
+    pytest.param({"match": {"y": "2", "x": ["b", "a"]}}, True, id="another order"),
+    pytest.param({"match": {"y": "2", "x": ["a"]}}, False, id="another pattern"),
+    pytest.param({"threshold": 3}, False, id="threshold"),
+    pytest.param({"within": 61}, False, id="within"),
+    pytest.param({"where": "payload.n"}, False, id="where"),
+    pytest.param({"after": ["b"]}, False, id="after"),
+    pytest.param({"posture": "Proactive"}, False, id="posture"),
+    pytest.param({"window": "tumbling"}, False, id="window"),
+    pytest.param({"for_each": ["k"]}, False, id="for_each"),
+]
+
+
+@pytest.mark.parametrize(("change", "same"), COUNTED_ALIKE)
+def test_a_fingerprint_changes_with_what_is_counted(change: dict[str, Any], same: bool) -> None:
+    fields = {"expect": ["a"], "match": {"x": ["a", "b"], "y": "2"}, "threshold": 2, "within": 60}
+    one, other = (EventTrigger.model_validate(given) for given in (fields, {**fields, **change}))
+    assert (one.fingerprint == other.fingerprint) is same
+
+
+LEFT_ALONE = [
+    pytest.param({}, True, False, id="one event"),
+    pytest.param({"within": 60}, True, False, id="within, of one event"),
+    pytest.param({"within": 60, "window": "tumbling"}, False, False, id="deaf for a while"),
+    pytest.param({"window": "tumbling"}, True, False, id="tumbling, within 0"),
+    pytest.param({"cooldown": 60}, False, False, id="silent for a while"),
+    pytest.param({"within": 60, "threshold": 2}, False, False, id="counting"),
+    pytest.param({"within": 60, "after": ["b"]}, False, False, id="after"),
+    pytest.param({"posture": "Proactive"}, False, True, id="a dead man's switch"),
+    pytest.param({"posture": "Proactive", "for_each": ["k"]}, False, False, id="one for each"),
+    pytest.param({"posture": "Proactive", "after": ["b"]}, False, False, id="absence"),
+    pytest.param({"posture": "Proactive", "after": ["b"], "window": "tumbling"}, False, True, id="as Prefect's"),
+]
+
+
+@pytest.mark.parametrize(("fields", "stateless", "starts"), LEFT_ALONE)
+def test_it_tells_whether_it_remembers_and_whether_it_waits_from_the_beginning(
+    fields: dict[str, Any], stateless: bool, starts: bool
+) -> None:
+    trigger = EventTrigger.model_validate({"expect": ["a"], **fields})
+    assert (trigger.stateless, trigger.starts) == (stateless, starts)
+
+
+names = st.lists(st.sampled_from(("a", "a.*", "prefect.b")), max_size=2)
+patterns = st.dictionaries(st.sampled_from(("x", "prefect.resource.id")), st.sampled_from(("1", "!1", ["1", "2*"])))
+spans = st.integers(1, 10**9).map(lambda micros: micros / 1_000_000)
+written = st.fixed_dictionaries(
+    {"expect": names.filter(bool), "within": spans},
+    optional={
+        "match": patterns,
+        "match_related": patterns | st.lists(patterns, max_size=2),
+        "after": names,
+        "where": st.sampled_from((None, "payload.n > `1`")),
+        "for_each": st.lists(st.sampled_from(("k", "related:flow:k")), max_size=2, unique=True),
+        "posture": st.sampled_from(("Reactive", "Proactive")),
+        "threshold": st.integers(1, 9),
+        "window": st.sampled_from(("sliding", "tumbling")),
+        "grace": st.none() | spans,
+        "cooldown": spans,
+    },
+)
+
+
+@given(written)
+def test_a_trigger_is_the_same_after_a_trip_through_json(fields: dict[str, Any]) -> None:
+    try:
+        trigger = EventTrigger.model_validate(fields)
+    except ValidationError:
+        assume(False)
+    again = EventTrigger.model_validate(json.loads(json.dumps(trigger.model_dump(mode="json"))))
+    assert again == trigger
+    assert again.fingerprint == trigger.fingerprint
