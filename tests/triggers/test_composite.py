@@ -191,6 +191,16 @@ def test_an_absence_and_an_event_make_a_compound_fire() -> None:
     assert met.witness is not None
 
 
+def test_a_metric_and_an_event_make_a_compound_fire() -> None:
+    metric = {"metric": {"value": "payload.n", "operator": ">", "threshold": 5, "range": 10, "firing_for": 3}}
+    told = drive(compound("all", {**metric, "expect": "load"}, {"expect": "full"}, within=60))
+    told.tell_all([event("load", 1, 1, payload={"n": 9}), event("full", 2, 2)]).until(300)
+    ((_, met),) = told.mets
+    assert ([seconds(part.at) for part in met.children], met.cause) == ([4, 2], f"due:{met.at}/0")
+    assert met.witness is not None
+    assert met.witness.event == "load"
+
+
 def test_an_absence_that_waits_from_the_beginning_is_armed_in_a_compound() -> None:
     told = drive(compound("all", HEARTBEAT, compound("any", {**HEARTBEAT, "expect": "pulse"}, {"expect": "full"})))
     ((_, met),) = told.until(100).mets

@@ -161,7 +161,7 @@ def _firings(mets: list[tuple[Key, Met]]) -> dict[str, Any]:
 
 
 @given(TREES, streams(most=10), st.data())
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_a_repeated_event_changes_nothing(fields: Fields, stream: list[tuple[Event, int]], data: st.DataObject) -> None:
     """The states go through JSON each time (`Drive`): a restart at any point changes nothing either."""
     places = data.draw(st.lists(st.integers(0, max(0, len(stream) - 1)), max_size=4)) if stream else []
@@ -176,7 +176,7 @@ def test_a_repeated_event_changes_nothing(fields: Fields, stream: list[tuple[Eve
 
 
 @given(TREES, streams(most=10))
-@settings(max_examples=100)
+@settings(max_examples=80)
 def test_time_is_told_in_order_and_comes_to_an_end(fields: Fields, stream: list[tuple[Event, int]]) -> None:
     run = told(fields, stream).until(100_000)
     assert len(run.verdicts) < 40 * (len(stream) + 2)

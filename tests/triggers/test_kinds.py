@@ -76,6 +76,7 @@ REFUSED = [
     pytest.param(nested(DEPTH + 1), "nested more than 8 deep", id="too deep"),
     pytest.param(nested(5_000), "nested more than 8 deep", id="much too deep"),
     pytest.param({"triggers": [{"triggers": [A] * 60}, {"triggers": [A] * 60}]}, "more than 100", id="too many"),
+    pytest.param({"triggers": [*[A] * 60, {"triggers": [A] * 41}]}, "more than 100", id="too many, on two levels"),
     pytest.param({"triggers": [KEYED, TWICE]}, "give it for_each", id="keys of different labels"),
     pytest.param({"triggers": [KEYED, B], "for_each": ["x", "y"]}, "for_each names 2 labels", id="another number"),
     pytest.param({"triggers": [{"triggers": [KEYED, TWICE]}, A]}, "give it for_each", id="so inside"),

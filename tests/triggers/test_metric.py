@@ -251,7 +251,7 @@ STREAMS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12), st.integers
 
 
 @given(STREAMS, st.sampled_from(sorted(OF)), st.integers(1, 8), st.integers(0, 4))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_metric_is_its_definition(
     stream: list[tuple[int, int, int]], aggregate: str, span: int, firing_for: int
 ) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from tocsin.events.model import Event
 from tocsin.triggers.kinds import CompoundTrigger, SequenceTrigger
 from tocsin.triggers.steps import Met, Micros, Outcome, Part
+from tocsin.triggers.witness import witness as witness_of
 
 REMEMBERED: Final = 1_024
 """How many firings, and how many events that served one of several steps, are remembered under a key."""
@@ -78,8 +79,9 @@ def gather(trigger: Children, memory: Gathering, fresh: Sequence[Fresh], now: Mi
     grown = _with(trigger, memory, taken, now)
     parts = _complete(trigger, grown.latest, {place for place, _ in taken})
     if not parts:
-        return Gathered(grown, "counted")
-    return _fire(grown, parts, taken, late=_newest(memory))
+        first = min(part.at for part in grown.latest)
+        return Gathered(grown, "counted", until=None if trigger.span is None else first + trigger.span)
+    return _fire(trigger, grown, parts, taken, late=_newest(memory))
 
 
 def forgotten_at(trigger: Children, memory: Gathering) -> Micros | None:
@@ -145,7 +147,7 @@ def _with(trigger: Children, memory: Gathering, taken: Iterable[Fresh], now: Mic
     witness = memory.witness
     if trigger.timed:
         for _, met in taken:
-            witness = _bare(met.event) or met.witness or witness
+            witness = (witness_of(met.event) if met.event else met.witness) or witness
     ordered = tuple(latest[place] for place in sorted(latest))
     return msgspec.structs.replace(memory, latest=ordered, witness=witness, touched=now)
 
@@ -170,13 +172,15 @@ def _near(trigger: Children, first: Micros, last: Micros) -> bool:
     return trigger.span is None or last - first < trigger.span
 
 
-def _fire(memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], late: Micros | None) -> Gathered:
+def _fire(
+    trigger: Children, memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], late: Micros | None
+) -> Gathered:
     """It fires with `parts`, at the time of the last; what happened up to then is used up."""
     last = max(Mark(part.at, part.cause) for part in parts)
     latest = tuple(part for part in memory.latest if Mark(part.at, part.cause) > last)
     served = tuple(mark for mark in memory.served if mark > last)
     after = msgspec.structs.replace(memory, latest=latest, served=served, last=last)
-    return Gathered(after, "fired", _met(memory, parts, taken, last.at, late))
+    return Gathered(after, "fired", _met(memory, parts, taken, last.at, late), _silent_until(trigger, after))
 
 
 def _met(memory: Gathering, parts: tuple[Part, ...], taken: Sequence[Fresh], at: Micros, late: Micros | None) -> Met:
@@ -206,7 +210,3 @@ def _silent_until(trigger: Children, memory: Gathering) -> Micros | None:
 def _part(one: Fresh) -> Part:
     place, met = one
     return Part(place, met.at, met.cause, met.event.id if met.event else None, met.count, met.children)
-
-
-def _bare(event: Event | None) -> Event | None:
-    return msgspec.structs.replace(event, payload={}) if event is not None else None

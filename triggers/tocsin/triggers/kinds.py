@@ -13,7 +13,7 @@ A definition without `type` is read as Prefect's deployments read it: `triggers`
 `triggers` alone a sequence, a `metric` a metric trigger, and anything else is an event trigger.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -76,12 +76,13 @@ class Composite(BaseModel):
     def _bounded(cls, given: Any) -> Any:  # Any: what a person or a document gave
         if not isinstance(given, Mapping):
             return given
-        level: list[Any] = [given]
-        for _ in range(DEPTH):
+        level, leaves = [given], 0
+        for _ in range(DEPTH + 1):
+            leaves += sum(not _parts(one) for one in level)
             level = [part for one in level for part in _parts(one)]
-            if len(level) > LEAVES:
+            if leaves + len(level) > LEAVES:
                 raise ValueError(f"more than {LEAVES} triggers in one; split it into several automations")
-        if any(_parts(one) for one in level):
+        if level:
             raise ValueError(
                 f"triggers are nested more than {DEPTH} deep; put those of the inner ones into the outer one"
             )
@@ -256,7 +257,7 @@ def _keyed(child: Trigger, labels: tuple[str, ...]) -> Trigger:
     return child.model_construct(**values | {"for_each": labels})
 
 
-def _parts(given: Any) -> Iterable[Any]:  # Any: what a person or a document gave
+def _parts(given: Any) -> Sequence[Any]:  # Any: what a person or a document gave
     if isinstance(given, Composite):
         return given.triggers
     parts = given.get("triggers") if isinstance(given, Mapping) else ()

@@ -25,6 +25,7 @@ from tocsin.events.model import Event
 from tocsin.triggers.interest import EXPECTED
 from tocsin.triggers.metric import Metric, MetricTrigger, Operator, measure
 from tocsin.triggers.steps import Met, Micros, Moment, Outcome, Step, Verdict, micros
+from tocsin.triggers.witness import witness as witness_of
 
 SAMPLES: Final = 10_000
 """How many samples are remembered under a key; the oldest go."""
@@ -104,7 +105,7 @@ def _with(known: MetricState, sample: Sample, event: Event) -> MetricState:
     samples = tuple(sorted((*known.samples, sample)))
     witness = known.witness
     if witness is None or sample.at >= micros(witness.occurred):
-        witness = msgspec.structs.replace(event, payload={})
+        witness = witness_of(event)
     kept, full = samples[-SAMPLES:], known.full or len(samples) > SAMPLES
     return msgspec.structs.replace(known, samples=kept, witness=witness, full=full)
 
