@@ -1,0 +1,130 @@
+"""The only door to Faust: an app inside our own program hands packed signals to whoever owns their partition.
+
+Faust runs the consumer group of `tocsin.signals`, its rebalances, the flow control and the commits. An offset moves
+when the lane has said `done`, and not before; which partitions are ours is told by Faust's two signals.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final, Protocol
+
+import faust
+
+from tocsin.automations.stream_lane import GROUP, Arrived
+from tocsin.events.errors import Unavailable
+from tocsin.events.topics import SIGNALS
+
+SESSION_S: Final = 8.0
+HEARTBEAT_S: Final = 1.0
+REQUEST_S: Final = 20.0
+COMMIT_EVERY_S: Final = 1.0
+BUFFERED: Final = 64
+START_S: Final = 40.0
+STOP_S: Final = 10.0
+
+# Any, in this file: Faust's own types are too loose to help.
+
+
+class Owner(Protocol):
+    """Who decides what lies on the partitions that this member holds."""
+
+    def dealt(self, partitions: set[int]) -> None:
+        """These partitions are ours from now on, and no others."""
+        ...
+
+    def revoked(self) -> None:
+        """No partition is ours."""
+        ...
+
+    async def put(self, partition: int, arrived: Arrived) -> None:
+        """Take a record; waits while there is enough to do."""
+        ...
+
+
+class Intake:
+    """One member of the group that decides. A new one is made for each start."""
+
+    def __init__(self, address: str, prefix: str, owner: Owner) -> None:
+        self._address, self._owner = address, owner
+        self._folder = tempfile.TemporaryDirectory(prefix="tocsin-stream-")
+        self._app = _app(address, prefix, self._folder.name)
+        self._feed(self._app.topic(prefix + SIGNALS, key_type=bytes, value_type=bytes))
+
+    async def start(self) -> None:
+        """Join the group. Raises `Unavailable` when the broker does not answer in time."""
+        try:
+            async with asyncio.timeout(START_S):
+                await self._app.start()
+        except Exception as error:
+            raise Unavailable(f"Kafka at {self._address}: the stream does not start: {error!r}") from error
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set. Raises `Unavailable` when Faust has given up."""
+        while not stop.is_set():
+            if self._app.should_stop or self._app.crashed:
+                raise Unavailable(f"Kafka at {self._address}: the stream has crashed: {self._app.crash_reason!r}")
+            await _either(stop, HEARTBEAT_S)
+
+    async def stop(self) -> None:
+        """Commit what is done, and leave."""
+        stopping = asyncio.create_task(self._app.stop())
+        await asyncio.wait({stopping}, timeout=STOP_S)
+        if not stopping.done():
+            stopping.cancel()
+            await asyncio.wait({stopping})
+        self._folder.cleanup()
+
+    def _feed(self, topic: Any) -> None:
+        """Make the agent. It only hands on; nothing in it can fail but Faust itself."""
+
+        async def feed(stream: Any) -> None:
+            async for event in _unacknowledged(stream):
+                message = event.message
+                await self._owner.put(message.partition, Arrived(message.offset, event.value or b"", event.ack))
+
+        async def dealt(app: Any, assigned: Iterable[Any], **_: Any) -> None:
+            self._owner.dealt({place.partition for place in assigned if place.topic == topic.get_topic_name()})
+
+        async def revoked(app: Any, revoked: Iterable[Any], **_: Any) -> None:
+            self._owner.revoked()
+
+        self._app.agent(topic, name="decide")(feed)
+        self._app.on_partitions_assigned.connect(dealt, weak=False)
+        self._app.on_partitions_revoked.connect(revoked, weak=False)
+
+
+def _app(address: str, prefix: str, folder: str) -> Any:
+    brokers = ";".join(f"kafka://{one.strip()}" for one in address.split(","))
+    return faust.App(
+        prefix + GROUP,
+        broker=brokers,
+        datadir=folder,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        key_serializer="raw",
+        value_serializer="raw",
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_request_timeout=REQUEST_S,
+        broker_rebalance_timeout=SESSION_S,
+        broker_commit_interval=COMMIT_EVERY_S,
+        broker_max_poll_records=BUFFERED,
+        stream_buffer_maxsize=BUFFERED,
+        stream_wait_empty=False,
+    )
+
+
+async def _unacknowledged(stream: Any) -> AsyncIterator[Any]:
+    async for event in stream.noack().events():
+        yield event
+
+
+async def _either(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,104 @@
+"""Decisions on their way from the partition that made them to the database: what lies on `tocsin.invocations`."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from tocsin.automations.recording import KEPT_A_BATCH, Decision, Decisions
+from tocsin.automations.trace import Evaluation
+from tocsin.events.errors import BadEvent
+from tocsin.triggers.steps import Firing
+
+RECORD_BYTES: Final = 500_000
+DECISION_BYTES: Final = 1_800_000
+
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(Decisions)
+
+
+class _Record(msgspec.Struct, omit_defaults=True):
+    """Decisions that are encoded one by one, so that a record is closed before it is too large."""
+
+    firings: list[msgspec.Raw] = []
+
+
+def records(firings: Sequence[Decision]) -> list[bytes]:
+    """The records that carry these decisions, in their order."""
+    found: list[_Record] = []
+    size = RECORD_BYTES
+    for one in firings:
+        body = _encoded(one)
+        if size + len(body) > RECORD_BYTES:
+            found.append(_Record())
+            size = 0
+        size += len(body)
+        found[-1].firings.append(msgspec.Raw(body))
+    return [_encode(one) for one in found]
+
+
+def tally(
+    traces: Sequence[Evaluation] = (),
+    concerned: Counter[str] | None = None,
+    events: int = 0,
+    errors: dict[str, tuple[int, str]] | None = None,
+) -> bytes:
+    """The record that carries what is counted, and why the rest fired nothing."""
+    return _encode(
+        Decisions(traces=_newest(traces), events=events, concerned=dict(concerned or {}), errors=dict(errors or {}))
+    )
+
+
+def decisions(body: bytes) -> Decisions:
+    """The decisions in a record. Raises `BadEvent` when they are none."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadEvent(f"not decisions: {error}") from error
+
+
+def together(found: Iterable[Decisions]) -> Decisions:
+    """Several as one, in their order."""
+    one = Decisions()
+    concerned: Counter[str] = Counter()
+    for each in found:
+        one.firings += each.firings
+        one.traces += each.traces
+        one.events += each.events
+        concerned.update(each.concerned)
+        for name, (count, reason) in each.errors.items():
+            one.errors[name] = one.errors.get(name, (0, ""))[0] + count, reason
+    one.concerned = dict(concerned)
+    return one
+
+
+def _encoded(decision: Decision) -> bytes:
+    """A decision's bytes; the invocations of one that no record would take are refused with the reason."""
+    brief = msgspec.structs.replace(decision, firing=_brief(decision.firing))
+    body = _encode(brief)
+    if len(body) <= DECISION_BYTES:
+        return body
+    reason = f"what it has to carry is too large for the bus: {len(body):,} bytes; put less of the event into it"
+    refused = tuple(replace(one, arguments={}, refused=one.refused or reason) for one in decision.invocations)
+    return _encode(msgspec.structs.replace(brief, invocations=refused))
+
+
+def _brief(firing: Firing) -> Firing:
+    """A firing without its event's payload: what has to be told of that stands in the event and the invocations."""
+    if firing.event is None or not firing.event.payload:
+        return firing
+    return replace(firing, event=msgspec.structs.replace(firing.event, payload={}))
+
+
+def _newest(traces: Sequence[Evaluation]) -> list[Evaluation]:
+    """The newest of each automation, for more are not kept; those that came late are counted, all of them."""
+    ordered = sorted(traces, key=lambda one: one.automation)
+    kept: list[Evaluation] = []
+    for _, group in groupby(ordered, key=lambda one: one.automation):
+        mine = list(group)
+        kept += [one for one in mine[:-KEPT_A_BATCH] if one.verdict.outcome == "late"]
+        kept += mine[-KEPT_A_BATCH:]
+    return kept
