@@ -12,6 +12,9 @@ from tocsin.triggers.steps import Firing
 # Any, in this file: JSON.
 Arguments = dict[str, Any]
 
+REPLAY: Final = "replay"
+"""In an invocation's `cause` and in the payload of what tells of it: it comes of a replay."""
+
 _NOWHERE: Final[dict[str, Any]] = {"name": None, "resource": None, "depth": 0, "path": []}
 
 

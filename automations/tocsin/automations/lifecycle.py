@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from tocsin.automations.context import posture
-from tocsin.automations.invocation import Invocation, fired_id
+from tocsin.automations.invocation import REPLAY, Invocation, fired_id
 from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.codec import encode
 from tocsin.events.errors import BadEvent
@@ -104,6 +104,7 @@ def outcome(
             "action_index": invocation.position,
             "action_type": invocation.action,
             "invocation": str(invocation.id),
+            **({REPLAY: True} if REPLAY in cause else {}),
             **payload,
         },
         follows=behind.event,

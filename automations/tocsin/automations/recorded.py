@@ -23,6 +23,7 @@ from tocsin.store.log import HEARD, number
 from tocsin.store.tables import LogEntry
 
 _AT_ONCE: Final = 1_000
+_SHOWN: Final = (EVENTS, EXTERNAL, HEARD)
 
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -32,6 +33,14 @@ class Recorded(NamedTuple):
 
     event: Event
     received: datetime
+
+
+class Logged(NamedTuple):
+    """An event in the log: when it was recorded, and its number."""
+
+    event: Event
+    received: datetime
+    seq: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def recording(lines: Iterable[bytes], source: str, *, skip_bad: bool = False) ->
 
 def from_log(session: Session, since: datetime | None = None, until: datetime | None = None) -> Iterator[Recorded]:
     """The events of the log that came from `since` on and before `until`, in its order."""
-    conditions: list[ColumnElement[bool]] = [col(LogEntry.topic).in_((EVENTS, EXTERNAL, HEARD))]
+    conditions: list[ColumnElement[bool]] = [col(LogEntry.topic).in_(_SHOWN)]
     conditions += [col(LogEntry.recorded) >= since] if since is not None else []
     conditions += [col(LogEntry.recorded) < until] if until is not None else []
     after = 0
@@ -100,6 +109,22 @@ def from_log(session: Session, since: datetime | None = None, until: datetime | 
         if len(entries) < _AT_ONCE:
             return
         after = number(entries[-1])
+
+
+def find(session: Session, event_id: UUID) -> Logged | None:
+    """The event of this id in the log, or None; ours before one from outside that has taken the same id."""
+    found = session.exec(select(LogEntry).where(col(LogEntry.id) == event_id, col(LogEntry.topic).in_(_SHOWN))).all()
+    entry = min(found, key=lambda one: _SHOWN.index(one.topic), default=None)
+    return Logged(codec.decode(entry.body), entry.recorded, number(entry)) if entry is not None else None
+
+
+def leading_up(session: Session, to: Logged, since: datetime, limit: int) -> list[Recorded]:
+    """The events of the log that came from `since` on and before `to`, in its order: the last `limit` of them."""
+    statement = select(LogEntry).where(
+        col(LogEntry.seq) < to.seq, col(LogEntry.recorded) >= since, col(LogEntry.topic).in_(_SHOWN)
+    )
+    entries = session.exec(statement.order_by(col(LogEntry.seq).desc()).limit(limit)).all()
+    return [Recorded(codec.decode(one.body), one.recorded) for one in reversed(entries)]
 
 
 def _read(line: bytes, place: int) -> Recorded:
