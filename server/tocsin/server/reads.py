@@ -8,7 +8,7 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from tocsin.automations import store as stored
-from tocsin.automations.tables import StoredFiring, StoredInvocation
+from tocsin.automations.tables import StoredFiring, StoredInvocation, Tally
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.flows.deployments import get_deployment, list_deployments
 from tocsin.flows.pools import list_pools
@@ -112,6 +112,14 @@ def automations(session: Session) -> list[views.AutomationView]:
 def automation(session: Session, name: str) -> views.AutomationView:
     """One automation. Raises NotFound."""
     return views.AutomationView.of(stored.get(session, name))
+
+
+def tally(session: Session, automation: str) -> views.TallyView:
+    """How often an automation was concerned, fired and failed. Raises NotFound."""
+    stored.get(session, automation)
+    row = session.get(Tally, automation) or Tally(automation=automation)
+    everything = session.get(Tally, "") or Tally(automation="")
+    return views.TallyView.of(row, everything.concerned)
 
 
 def firings(session: Session, *, automation: str | None = None, limit: int = 50) -> list[views.FiringView]:

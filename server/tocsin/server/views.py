@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from tocsin.automations.store import Listed
+from tocsin.automations.tables import Tally
 
 # Any in these models: parameters, specifications and errors are whatever JSON their owner chose.
 
@@ -147,8 +148,27 @@ class AutomationView(View):
         )
 
 
+class TallyView(View):
+    """What an automation met: events that concerned it and events that did not match, firings, late events, errors."""
+
+    concerned: int
+    not_matched: int
+    fired: int
+    late: int
+    errors: int
+    last_concerned: datetime | None
+    last_fired: datetime | None
+    last_error: str | None
+
+    @classmethod
+    def of(cls, tally: Tally, evaluated: int) -> Self:
+        """The counts of one automation, of all the events that were `evaluated`."""
+        fields = {name: getattr(tally, name) for name in cls.model_fields if name != "not_matched"}
+        return cls(**fields, not_matched=max(0, evaluated - tally.concerned))
+
+
 class FiringView(View):
-    """That an automation fired, or that what it fired for is over."""
+    """That an automation fired, or that what it fired for is over. A deadline has no `event_id`."""
 
     id: UUID
     automation: str
@@ -156,8 +176,11 @@ class FiringView(View):
     state: str
     at: datetime
     recorded: datetime
-    event_id: UUID
+    event_id: UUID | None
     count: int
+    labels: dict[str, str]
+    children: list[dict[str, Any]]
+    late: bool
 
 
 class InvocationView(View):

@@ -2,11 +2,15 @@
 
 from http import HTTPStatus
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel
 
 from tocsin.automations import store as automations
+from tocsin.automations.documents import Loaded, automation_from
+from tocsin.automations.explain import Explanation, explain
+from tocsin.automations.proposal import Planned, propose
 from tocsin.server import commands, reads, views
 from tocsin.server.api.state import Here
 
@@ -16,6 +20,9 @@ Limit = Annotated[int, Query(ge=1, le=reads.MOST, description="At most this many
 Of = Annotated[str | None, Query(description="Only those of this automation.")]
 # Any: the room reads it, and says field by field what is wrong.
 Definition = Annotated[dict[str, Any], Body(description="As in YAML: name, trigger, actions, …; Prefect's form too.")]
+
+# Any: as above.
+Definitions = Annotated[list[Any], Body(description="Definitions, as for `PUT`, each with its name.")]
 
 
 class Switch(BaseModel):
@@ -34,6 +41,27 @@ async def list_automations(here: Here) -> list[views.AutomationView]:
 async def get_automation(here: Here, name: str) -> views.AutomationView:
     """One automation; secrets are masked."""
     return await here.store.look(lambda session: reads.automation(session, name))
+
+
+@router.get("/automations/{name}/tally", summary="Count what an automation met")
+async def tally(here: Here, name: str) -> views.TallyView:
+    """Events that concerned it and events that did not match, firings, late events, errors, and when last."""
+    return await here.store.look(lambda session: reads.tally(session, name))
+
+
+@router.get("/automations/{name}/explain", summary="Say why an automation fired on an event, or did not")
+async def explain_automation(
+    here: Here, name: str, event: Annotated[UUID, Query(description="The event's id.")]
+) -> Explanation:
+    """Each condition with what it saw, what is on record, and the actions with their attempts."""
+    return await here.store.look(lambda session: explain(session, name, event))
+
+
+@router.post("/automations/plan", summary="Say what putting automations on record would change")
+async def plan_automations(here: Here, definitions: Definitions) -> list[Planned]:
+    """Field by field, and what they name and nobody has. Nothing is written."""
+    found = Loaded(tuple(automation_from(one, f"[{place}]") for place, one in enumerate(definitions)))
+    return await here.store.look(lambda session: propose(session, found))
 
 
 @router.put("/automations/{name}", summary="Create or replace an automation")

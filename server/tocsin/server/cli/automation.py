@@ -80,6 +80,8 @@ def write_out(
 
 
 app.command("tocsin.server.cli.simulating:run", name="simulate")
+app.command("tocsin.server.cli.replaying:run", name="replay")
+app.command("tocsin.server.cli.explaining:run", name="explain")
 
 
 @app.command
@@ -105,16 +107,19 @@ def ls(*, output: Output = "table") -> None:
 
 @app.command
 def show(name: Name, /, *, limit: Limit = 10, output: Output = "table") -> None:
-    """Show an automation, its last firings and what came of them. Secrets are masked."""
+    """Show an automation, what it met and fired, its last firings and what came of them. Secrets are masked."""
     with opened() as store, store.read() as session:
         one = reads.automation(session, name)
+        tally = reads.tally(session, name)
         firings = reads.firings(session, automation=name, limit=limit)
         invocations = reads.invocations(session, automation=name, limit=limit)
     if output == "json":
         lists = {"firings": [row.model_dump() for row in firings], "invocations": [i.model_dump() for i in invocations]}
-        print_json({**one.model_dump(), **lists})
+        print_json({**one.model_dump(), "tally": tally.model_dump(), **lists})
         return
     show_one(one, output)
+    print()
+    show_one(tally, output)
     print()
     show_rows(firings, output, ("recorded", "state", "key", "count", "event_id"), "it has not fired")
     show_rows(invocations, output, ("due", "action", "state", "tries", "reason"), "it has done nothing")

@@ -23,7 +23,8 @@ STORED: Final = "stored"
 Form = Annotated[
     Literal["jsonl", "table"], Parameter(name=["--output", "-o"], help="A table, or one JSON object a firing.")
 ]
-_COLUMNS: Final = ("at", "automation", "state", "labels", "count", "event_id")
+COLUMNS: Final = ("at", "automation", "state", "labels", "count", "event_id")
+"""What a table shows of a firing."""
 
 
 def run(
@@ -49,18 +50,23 @@ def run(
     The events are taken in the order in which they were received, and the clock goes by that: each deadline fires
     before the first event that was received after it.
     """
-    for option, moment in (("--since", since), ("--until", until)):
-        if moment is not None and moment.tzinfo is None:
-            raise Invalid(f"{option} {moment.isoformat()}: no time zone; write Z or an offset")
+    check_zone(since=since, until=until)
     given = _defined(automations) if automations else _on_record()
     happened = _happened(events, since, until, skip_bad)
     firings = _fired(given, happened, until)
     if against is None:
-        _show([firing.to_json() for firing in firings], output, _COLUMNS, "nothing fires")
+        _show([firing.to_json() for firing in firings], output, COLUMNS, "nothing fires")
     else:
         names = {one.name for one in given}
         other = [one for one in _on_record() if one.name in names] if against == STORED else _defined([against])
         _show_compared(compare(firings, _fired(other, happened, until)), output)
+
+
+def check_zone(**moments: datetime | None) -> None:
+    """Raise `Invalid` for an option that gives a time without a zone."""
+    for option, moment in moments.items():
+        if moment is not None and moment.tzinfo is None:
+            raise Invalid(f"--{option} {moment.isoformat()}: no time zone; write Z or an offset")
 
 
 def _defined(targets: Sequence[str]) -> list[Automation]:
@@ -88,7 +94,7 @@ def _fired(automations: Iterable[Automation], happened: Iterable[Recorded], unti
 
 def _show_compared(compared: Compared, output: Form) -> None:
     rows = [{"only": side, **firing.to_json()} for side, firing in compared.only]
-    _show(rows, output, ("only", *_COLUMNS), "no difference")
+    _show(rows, output, ("only", *COLUMNS), "no difference")
     print(f"tocsin: {compared.both} firings in both, {len(rows)} in one only", file=sys.stderr)
 
 
