@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -119,7 +120,12 @@ def _leaf() -> st.SearchStrategy[Fields]:
         st.sets(st.sampled_from(NAMES), min_size=1, max_size=2),
         st.integers(1, 2),
     )
-    proactive = st.just({"expect": "a", "posture": "Proactive", "within": 10})
+    waiting = st.fixed_dictionaries(
+        {"expect": st.just("b"), "after": st.just("c"), "within": st.just(10), "cooldown": st.sampled_from([0, 4])}
+    )
+    proactive = st.sampled_from(["a", "b"]).map(lambda name: {"expect": name, "posture": "Proactive", "within": 10})
+    missed = waiting.map(lambda fields: {**fields, "posture": "Proactive"})
+    buckets = st.just({"expect": "a", "threshold": 2, "within": 5, "window": "tumbling"})
     measured = st.just(
         {
             "metric": {
@@ -132,7 +138,7 @@ def _leaf() -> st.SearchStrategy[Fields]:
             "expect": "b",
         }
     )
-    return st.one_of(reactive, reactive, proactive, measured)
+    return st.one_of(reactive, reactive, waiting, proactive, missed, buckets, measured)
 
 
 def _nested(inner: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:
@@ -180,3 +186,18 @@ def test_a_repeated_event_changes_nothing(fields: Fields, stream: list[tuple[Eve
 def test_time_is_told_in_order_and_comes_to_an_end(fields: Fields, stream: list[tuple[Event, int]]) -> None:
     run = told(fields, stream).until(100_000)
     assert len(run.verdicts) < 40 * (len(stream) + 2)
+
+
+@given(TREES, streams(most=12))
+@settings(max_examples=80)
+def test_a_key_knows_nothing_of_another(fields: Fields, stream: list[tuple[Event, int]]) -> None:
+    hosts = ("one", "two")
+    placed = [
+        (msgspec.structs.replace(one, resource=one.resource | {"host": hosts[one.id.int % 2]}), at)
+        for one, at in stream
+    ]
+    keyed = {**fields, "for_each": ["host"]}
+    together = told(keyed, placed).until(200)
+    for host in hosts:
+        alone = told(keyed, [(one, at) for one, at in placed if one.resource["host"] == host]).until(200)
+        assert alone.mets == [found for found in together.mets if found[0] == (host,)]

@@ -49,7 +49,7 @@ def advance(trigger: Trigger, state: Remembered | None, moment: Moment) -> Step[
         case MetricTrigger():
             return samples.advance(trigger, _own(state, MetricState), moment)
         case CompoundTrigger() | SequenceTrigger():
-            return _composite(trigger, _own(state, CompositeState), moment)
+            return _composite(trigger, _known(trigger, state), moment)
         case _:
             assert_never(trigger)
 
@@ -62,7 +62,7 @@ def due(trigger: Trigger, state: Remembered | None) -> Micros | None:
         case MetricTrigger():
             return samples.due(_own(state, MetricState))
         case CompoundTrigger() | SequenceTrigger():
-            return _composite_due(trigger, _own(state, CompositeState))
+            return _composite_due(trigger, _known(trigger, state))
         case _:
             assert_never(trigger)
 
@@ -181,6 +181,11 @@ def _interests(leaf: Leaf, place: int) -> tuple[Interest, ...]:
 def _under(labels: tuple[str, ...], one: Interest) -> Interest:
     """An interest under the key of the whole; another number of labels, on stateless leaves only, means nothing."""
     return one if len(one.labels) == len(labels) else replace(one, labels=labels)
+
+
+def _known(trigger: _Composite, state: Remembered | None) -> CompositeState | None:
+    known = _own(state, CompositeState)
+    return known if known and len(known.children) == len(trigger.triggers) else None
 
 
 def _own(state: Remembered | None, kind: type[S]) -> S | None:
