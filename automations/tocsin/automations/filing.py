@@ -15,6 +15,7 @@ from tocsin.automations.ladders import Rung, rung
 from tocsin.automations.residual import Residue, Specification
 from tocsin.automations.shapes import Facet, Place, Shape, Source, row
 from tocsin.events.jmes.expression import Expression
+from tocsin.events.labels import Patterns
 from tocsin.triggers.interest import Interest
 
 MOST_PLACES: Final = 1_024
@@ -58,6 +59,8 @@ def filing(interest: Interest) -> Filing:
 
 def uncovered(patterns: Sequence[str]) -> tuple[str, ...]:
     """Exact texts and `prefix*` without those that another prefix of `patterns` covers, sorted."""
+    if len(patterns) == 1:
+        return tuple(patterns)
     prefixes: list[str] = []
     for prefix in sorted({pattern[:-1] for pattern in patterns if pattern.endswith("*")}):
         if not prefixes or not prefix.startswith(prefixes[-1]):
@@ -72,15 +75,19 @@ def uncovered(patterns: Sequence[str]) -> tuple[str, ...]:
 def _claims(source: Source, specification: Specification) -> list[_Claim]:
     """What can be looked up of a specification."""
     return [
-        _Claim(label, tuple(_choice(source, label, pattern) for pattern in uncovered(listed)))
+        _Claim(label, choices)
         for label, patterns in specification.items()
-        if _plain(listed := [patterns] if isinstance(patterns, str) else patterns)
+        if (choices := _choices(source, label, patterns)) is not None
     ]
 
 
-def _plain(patterns: Iterable[str]) -> bool:
-    """Whether all are exact or the first characters: no negation, no star within, and not any text."""
-    return not any(pattern.startswith("!") or "*" in pattern[:-1] or pattern == "*" for pattern in patterns)
+def _choices(source: Source, label: str, patterns: Patterns) -> tuple[Choice, ...] | None:
+    """What a label may be; None when a pattern is a negation, has a star within, or is any text."""
+    listed = (patterns,) if isinstance(patterns, str) else patterns
+    for pattern in listed:
+        if pattern.startswith("!") or "*" in pattern[:-1] or pattern == "*":
+            return None
+    return tuple([_choice(source, label, pattern) for pattern in uncovered(listed)])
 
 
 def _choice(source: Source, label: str, pattern: str) -> Choice:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from types import MappingProxyType
+from typing import Final
 
 from tocsin.automations.buckets import Asks, Entry, Held, Left
 from tocsin.automations.filing import Filing, filing
@@ -20,33 +21,33 @@ from tocsin.automations.residual import Conditions
 from tocsin.automations.shapes import key_reader
 from tocsin.events.model import Event
 from tocsin.triggers import tree
-from tocsin.triggers.interest import Interest
+from tocsin.triggers.interest import PER_LEAF, Interest
+from tocsin.triggers.kinds import LEAVES
 from tocsin.triggers.steps import RESOLVES, Micros, Signal
+
+_HITS: Final = {number: (number,) for number in range(RESOLVES, PER_LEAF * LEAVES)}
+"""What an entry hits, one object for all of a number: there are many entries."""
 
 Filed = tuple[tuple[str, ...], Filing, Entry]
 """The name patterns of an interest, where it is filed below each, and as what."""
 
 
 class Index:
-    """Automations by what they wait for."""
+    """Automations by what they wait for.
+
+    `automations` are those that were put and not dropped, by name. `errors` tells of some on how many events their
+    condition failed, which then was no match, and the last reason.
+    """
 
     def __init__(self, automations: Iterable[Automation] = ()) -> None:
         self._automations: dict[str, Automation] = {}
         self._names = Names()
         self._conditions = Conditions()
         self._errors: dict[str, tuple[int, str]] = {}
+        self.automations: Mapping[str, Automation] = MappingProxyType(self._automations)
+        self.errors: Mapping[str, tuple[int, str]] = MappingProxyType(self._errors)
         for automation in automations:
             self.put(automation)
-
-    @property
-    def automations(self) -> Mapping[str, Automation]:
-        """Those that were put and not dropped, by name."""
-        return MappingProxyType(self._automations)
-
-    @property
-    def errors(self) -> Mapping[str, tuple[int, str]]:
-        """By automation how many events its condition failed on, which then was no match, and the last reason."""
-        return MappingProxyType(self._errors)
 
     def put(self, automation: Automation) -> None:
         """Add `automation`, in place of the one of its name."""
@@ -114,7 +115,7 @@ def interests(automation: Automation) -> Iterator[Interest]:
 def _filed(automation: Automation) -> list[Filed]:
     """Where each interest of an automation is filed, and as what; those that no event can meet are not."""
     return [
-        (patterns(one.names), where, Entry(automation.name, (one.number,), key_reader(one.labels)))
+        (patterns(one.names), where, Entry(automation.name, _HITS[one.number], key_reader(one.labels)))
         for one in interests(automation)
         if (where := filing(one)).places
     ]

@@ -7,6 +7,7 @@ has the shape (label id, label env, payload state) and is filed under ("tocsin.f
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from tocsin.events.jmes.scopes import VALUE
@@ -16,6 +17,8 @@ Labels = Mapping[str, str]
 Source = Literal["label", "payload", "name", "related"]
 RELATED: Final = "related:"
 """What the name of a key label begins with that is a related resource's."""
+
+_KEY_READERS: Final = 1_024
 
 
 class Facet(NamedTuple):
@@ -48,8 +51,8 @@ class Place(NamedTuple):
     related: Row
 
 
-def row(texts: Sequence[str]) -> Row:
-    """The row of a rule that wants these texts."""
+def row(texts: Sequence[str | None]) -> Row:
+    """The row of these texts."""
     return texts[0] if len(texts) == 1 else tuple(texts)
 
 
@@ -65,10 +68,10 @@ def own_row(facets: Sequence[Facet]) -> Callable[[Event], Row]:
 
 
 def related_row(facets: Sequence[Facet]) -> Callable[[Labels], Row]:
-    """How the row of a related resource is read, as `own_row`."""
+    """How the row of a related resource is read, as `own_row`. Two labels, the usual number, have a quick way."""
     if any(facet.length is not None for facet in facets):
         texts = tuple(map(_label_text, facets))
-        return texts[0] if len(texts) == 1 else lambda labels: tuple([text(labels) for text in texts])
+        return lambda labels: row([text(labels) for text in texts])
     match tuple(facet.path[0] for facet in facets):
         case (one,):
             return lambda labels: labels.get(one)
@@ -96,8 +99,9 @@ def payload_value(path: tuple[str, ...]) -> Callable[[Any], Any]:  # Any: JSON o
     return VALUE.path(path)
 
 
-def key_reader(labels: Sequence[str]) -> Callable[[Event], tuple[str, ...]]:
-    """How an event's values of `for_each` labels are read, "" where one is absent."""
+@lru_cache(_KEY_READERS)
+def key_reader(labels: tuple[str, ...]) -> Callable[[Event], tuple[str, ...]]:
+    """How an event's values of `for_each` labels are read, "" where one is absent. The same for the same labels."""
     if not labels:
         return lambda event: ()
     if len(labels) == 1 and not labels[0].startswith(RELATED):

@@ -71,7 +71,12 @@ def _find_several(shape: Shape, groups: Mapping[Row, Rows]) -> FindSeveral:
         rows = groups.get(own(event))
         if rows is None:
             return ()
-        return [held for labels in event.related if (held := rows.get(theirs(labels))) is not None]
+        found = []
+        for labels in event.related:
+            held = rows.get(theirs(labels))
+            if held is not None:
+                found.append(held)
+        return found
 
     return find
 
