@@ -30,7 +30,6 @@ from tocsin.flows.deployments import (
 )
 from tocsin.flows.entrypoint import load
 from tocsin.flows.flows import flow
-from tocsin.flows.pools import create_pool, list_pools, pause_pool
 from tocsin.flows.runs import Refusal, cancel_run, create_run, get_run, list_runs, retry_run
 from tocsin.flows.states import StateType, completed, failed, running
 from tocsin.flows.tables import FlowRun, TaskRun
@@ -347,23 +346,6 @@ def test_events_tell_how_late_a_run_began_and_how_long_it_took(store: Store) -> 
     assert told["tocsin.flow-run.Failed"] == {"lateness_s": None, "duration_s": 5}
     assert told["tocsin.flow-run.Retrying"] == {"lateness_s": None, "duration_s": None}
     assert told["tocsin.flow-run.Completed"] == {"lateness_s": None, "duration_s": 17}
-
-
-def test_a_paused_pool_gives_nothing_and_a_bounded_one_no_more_than_its_bound(store: Store) -> None:
-    with store.begin() as session:
-        deploy(session)
-        runs = [create_run(session, "greet", now=NOW) for _ in range(3)]
-        pause_pool(session, "default", now=NOW)
-        assert take(session) == []
-        pause_pool(session, "default", paused=False, now=NOW)
-        create_pool(session, "default", concurrency=2, now=NOW)
-        assert [run["id"] for run in take(session)] == [run.id for run in runs[:2]]
-        assert take(session) == []
-        ended(session, runs[0].id, 1, 1, NOW)
-        assert [run["id"] for run in take(session)] == [runs[2].id]
-        assert [pool.name for pool in list_pools(session)] == ["default"]
-        with pytest.raises(NotFound, match="known: default"):
-            pause_pool(session, "defualt", now=NOW)
 
 
 def test_runs_are_found_by_what_they_are(store: Store) -> None:

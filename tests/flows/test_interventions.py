@@ -1,4 +1,4 @@
-"""What others do to a run that is there: suspend, resume, bring into a state, delete; and to the queue it waits in."""
+"""What others do to a run that is there: suspend, resume, bring into a state, delete; and to the pool and queue it waits in."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from tocsin.flows.claims import due, ended
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.deployments import pause_deployment
 from tocsin.flows.forget import delete_run
-from tocsin.flows.pools import pause_pool
+from tocsin.flows.pools import create_pool, list_pools, pause_pool
 from tocsin.flows.queues import create_queue, list_queues, pause_queue
 from tocsin.flows.runs import Refusal, cancel_run, change_run, create_run, get_run, resume_run, suspend_run
 from tocsin.flows.states import State, StateType, running
@@ -212,7 +212,24 @@ def test_a_deleted_run_is_gone_with_what_belongs_to_it(store: Store) -> None:
     assert [event.event for event in told(store)].count("tocsin.flow-run.deleted") == 1
 
 
-# --- queues ---
+# --- pools and queues ---
+
+
+def test_a_paused_pool_gives_nothing_and_a_bounded_one_no_more_than_its_bound(store: Store) -> None:
+    with store.begin() as session:
+        deploy(session)
+        runs = [create_run(session, "greet", now=NOW) for _ in range(3)]
+        pause_pool(session, "default", now=NOW)
+        assert take(session) == []
+        pause_pool(session, "default", paused=False, now=NOW)
+        create_pool(session, "default", concurrency=2, now=NOW)
+        assert [run["id"] for run in take(session)] == [run.id for run in runs[:2]]
+        assert take(session) == []
+        ended(session, runs[0].id, 1, 1, NOW)
+        assert [run["id"] for run in take(session)] == [runs[2].id]
+        assert [pool.name for pool in list_pools(session)] == ["default"]
+        with pytest.raises(NotFound, match="known: default"):
+            pause_pool(session, "defualt", now=NOW)
 
 
 def test_workers_leave_a_paused_queue_alone_and_serve_the_others(store: Store) -> None:
