@@ -42,10 +42,22 @@ def match_of(event: Event) -> Match:
 
 def knows(matches: Matches, match: Match) -> bool:
     """Whether the event of `match` is among `matches`; one that follows another may stand at a later time there."""
+    if not matches:
+        return False
     if match.leader:
         return any(one.id == match.id for one in matches)
+    if matches[-1] < match:
+        return False
     place = bisect_left(matches, match)
     return place < len(matches) and matches[place].id == match.id
+
+
+def leads(match: Match, matches: Matches) -> bool:
+    """Whether any of `matches` follows `match`."""
+    for one in matches:  # noqa: SIM110  (every event passes here: a generator costs thrice as much)
+        if one.leader == match.id:
+            return True
+    return False
 
 
 def seen(match: Match, now: Micros) -> Micros:
@@ -79,16 +91,23 @@ def raised(matches: Matches, leader: Match) -> Matches:
     return tuple(sorted(matches)) if late else matches
 
 
+def place_of(matches: Matches, match: Match) -> int:
+    """Where `match` stands among `matches`, or would."""
+    return len(matches) if not matches or matches[-1] < match else bisect_left(matches, match)
+
+
 def placed_in(matches: Matches, match: Match) -> Matches:
     """`matches` with one more, in its place."""
-    place = bisect_left(matches, match)
-    return (*matches[:place], match, *matches[place:])
+    place = place_of(matches, match)
+    return (*matches, match) if place == len(matches) else (*matches[:place], match, *matches[place:])
 
 
 def since(matches: Matches, instant: Micros) -> Matches:
     """Those that happened at `instant` or later."""
     if not matches or matches[0].at >= instant:
         return matches
+    if len(matches) > 1 and matches[1].at >= instant:
+        return matches[1:]
     return matches[bisect_left(matches, Match(instant, "")) :]
 
 

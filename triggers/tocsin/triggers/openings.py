@@ -21,6 +21,9 @@ from tocsin.triggers.steps import Micros
 LISTED: Final = 64
 """How many windows, and how many events outside of any, are kept under a key (always four times `threshold`)."""
 
+FREE: Final = 16
+"""How many expected events outside of any window are kept as they are (and twice `threshold`)."""
+
 
 class Window(NamedTuple):
     """A window from its opener on, the matches in it, and the one that completed it (none: short, or still open)."""
@@ -66,11 +69,15 @@ def placed(openers: Matches, expected: Matches, match: Match, begins: bool, coun
 
 
 def kept(trigger: EventTrigger, found: Iterable[Window], expected: Matches, oldest: Micros) -> Matches:
-    """The expected events that still matter: in a window, or not before `oldest`; of the latter, as few as will do."""
+    """The expected events that still matter: in a window, or not before `oldest`; of many of the latter, as few as do.
+
+    (`FREE`: then a window may be known to be complete by a later event than the one that completed it.)
+    """
     inside = {match for window in found for match in (window.opener, *window.matches)}
     free = tuple(match for match in expected if match.at >= oldest and match not in inside)
-    some = thinned(free, trigger.threshold, trigger.span)[-max(LISTED, 4 * trigger.threshold) :]
-    return tuple(sorted((*some, *(match for match in expected if match in inside))))
+    if len(free) > FREE + 2 * trigger.threshold:
+        free = thinned(free, trigger.threshold, trigger.span)[-max(LISTED, 4 * trigger.threshold) :]
+    return tuple(sorted((*free, *(match for match in expected if match in inside))))
 
 
 def begun(found: Iterable[Window], openers: Matches) -> Matches:

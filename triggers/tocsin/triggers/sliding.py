@@ -11,14 +11,27 @@ last firing. In any other order, so long as none is too late, `threshold` matche
 firing has used never wait together: where the ordered events would fire at least once, these do.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import Final
 
 import msgspec
 
 from tocsin.events.model import Event
 from tocsin.triggers.event import EventTrigger
-from tocsin.triggers.matches import LAST, Match, Matches, knows, led, match_of, raised, seen, since
+from tocsin.triggers.matches import (
+    LAST,
+    Match,
+    Matches,
+    knows,
+    leads,
+    led,
+    match_of,
+    place_of,
+    placed_in,
+    raised,
+    seen,
+    since,
+)
 from tocsin.triggers.steps import Met, Micros, Moment, Step, Verdict, micros
 
 REMEMBERED: Final = 1_024
@@ -95,19 +108,20 @@ def _counted(trigger: EventTrigger, state: SlidingState, match: Match, moment: M
     newest = max(state.newest, seen(match, moment.now))
     oldest = newest - trigger.patience
     waiting = since(state.waiting, oldest - trigger.span + 1)
-    place = bisect_left(waiting, match)
-    waiting = (*waiting[:place], match, *waiting[place:])
-    if any(one.leader == match.id for one in waiting):
+    place, waiting = place_of(waiting, match), placed_in(waiting, match)
+    if leads(match, waiting):
         waiting = raised(waiting, match)
-        place = bisect_left(waiting, match)
+        place = place_of(waiting, match)
     fired = since(state.fired, oldest)
     silences = state.silences and tuple(at for at in state.silences if at + trigger.silence > oldest)
     start = _full(waiting, place, trigger.threshold, trigger.span)
     if start is not None and moment.event is not None:
         now = SlidingState(moment.now, newest, waiting, fired, silences)
         return _fired(trigger, now, start, moment.event, match.at < state.newest)
-    waiting = waiting[-max(REMEMBERED, trigger.threshold) :]
-    return Step(SlidingState(moment.now, newest, waiting, fired, silences), None, _counting(trigger, waiting, match))
+    verdict = _counting(trigger, waiting, place)
+    if len(waiting) > REMEMBERED:
+        waiting = waiting[-max(REMEMBERED, trigger.threshold) :]
+    return Step(SlidingState(moment.now, newest, waiting, fired, silences), None, verdict)
 
 
 def _fired(trigger: EventTrigger, state: SlidingState, start: int, cause: Event, late: bool) -> Step[SlidingState]:
@@ -126,14 +140,15 @@ def _fired(trigger: EventTrigger, state: SlidingState, start: int, cause: Event,
 
 def _full(waiting: Matches, new: int, threshold: int, span: Micros) -> int | None:
     """Where the first `threshold` matches in a row begin that hold the new one and lie within `span`, if any do."""
+    if threshold == 1:
+        return new
     for start in range(max(0, new - threshold + 1), min(new, len(waiting) - threshold) + 1):
-        if waiting[start + threshold - 1].at - waiting[start].at < span or threshold == 1:
+        if waiting[start + threshold - 1].at - waiting[start].at < span:
             return start
     return None
 
 
-def _counting(trigger: EventTrigger, waiting: Matches, match: Match) -> Verdict:
-    """How many lie in the window that `match` is the last of, and when the first of them leaves it."""
-    first = bisect_right(waiting, Match(match.at - trigger.span, LAST))
-    count = bisect_right(waiting, match) - first
-    return Verdict("counted", count, trigger.threshold, waiting[first].at + trigger.span if count else None)
+def _counting(trigger: EventTrigger, waiting: Matches, place: int) -> Verdict:
+    """How many lie in the window that the match in this place is the last of, and when the first of them leaves it."""
+    first = bisect_right(waiting, Match(waiting[place].at - trigger.span, LAST), hi=place)
+    return Verdict("counted", place + 1 - first, trigger.threshold, waiting[first].at + trigger.span)
