@@ -9,6 +9,7 @@ from sqlmodel import Session
 from tocsin.automations import store
 from tocsin.automations.diffs import Difference, differences
 from tocsin.automations.documents import Loaded
+from tocsin.automations.model import Automation
 from tocsin.automations.references import Names, missing, on_record, with_names
 from tocsin.automations.store import Change, Foreseen
 from tocsin.automations.yamltext import Lines
@@ -30,23 +31,34 @@ class Planned:
 
 def propose(session: Session, found: Loaded) -> list[Planned]:
     """What `apply` would do with what a file defines, in the order in which it would. Raises `Invalid` as it would."""
-    names = with_names(on_record(session), "notifier", (block.name for block in found.notifiers))
-    names = with_names(names, "automation", (one.name for one in found.automations))
+    names = _names(session, found)
     notifiers = [Planned("notifier", block.name, _notifier_change(session, block)) for block in found.notifiers]
     return [*notifiers, *(_planned(one, found, names) for one in store.foresee(session, found.automations))]
 
 
 def warnings_of(session: Session, found: Loaded) -> list[str]:
     """What the automations of a file name and nobody has, each with its automation."""
-    return [f'automation "{one.name}": {warning}' for one in propose(session, found) for warning in one.warnings]
+    names = _names(session, found)
+    return [
+        f'automation "{one.name}": {warning}' for one in found.automations for warning in _warnings(one, found, names)
+    ]
 
 
 def _planned(foreseen: Foreseen, found: Loaded, names: Names) -> Planned:
     given, stored = foreseen.given, foreseen.stored
     changed = differences(stored, given) if stored is not None and foreseen.change == "updated" else ()
-    lines = found.lines.get(given.name)
-    warnings = tuple(f"{_where(lines, reference.path)}: {said}" for reference, said in missing(given, names))
-    return Planned("automation", given.name, foreseen.change, changed, warnings)
+    return Planned("automation", given.name, foreseen.change, changed, _warnings(given, found, names))
+
+
+def _names(session: Session, found: Loaded) -> Names:
+    """All names on record, and those that come in the file."""
+    names = with_names(on_record(session), "notifier", (block.name for block in found.notifiers))
+    return with_names(names, "automation", (one.name for one in found.automations))
+
+
+def _warnings(automation: Automation, found: Loaded, names: Names) -> tuple[str, ...]:
+    lines = found.lines.get(automation.name)
+    return tuple(f"{_where(lines, reference.path)}: {said}" for reference, said in missing(automation, names))
 
 
 def _where(lines: Lines | None, path: tuple[str | int, ...]) -> str:

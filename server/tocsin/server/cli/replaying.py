@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from tocsin.automations.replay import Replayed, replay
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import print_json, show_rows
-from tocsin.server.cli.simulating import COLUMNS, Form, check_zone
+from tocsin.server.cli.simulating import COLUMNS, Form, check_zone, show
 
 
 def run(
@@ -31,12 +30,7 @@ def run(
     now = datetime.now(UTC)
     with opened() as store, store.begin() if act else store.read() as session:
         found = replay(session, name, since, until or now, act=act, now=now)
-    rows = [_row(one, act) for one in found]
-    if output == "jsonl":
-        for row in rows:
-            print_json(row)
-    else:
-        show_rows(rows, "table", ("change", *COLUMNS), "nothing fires")
+    show([_row(one, act) for one in found], output, ("change", *COLUMNS), "nothing fires")
 
 
 def _row(one: Replayed, act: bool) -> dict[str, Any]:  # Any: JSON

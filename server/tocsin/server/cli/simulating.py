@@ -21,7 +21,8 @@ from tocsin.server.cli.out import Row, print_json, show_rows
 STORED: Final = "stored"
 
 Form = Annotated[
-    Literal["jsonl", "table"], Parameter(name=["--output", "-o"], help="A table, or one JSON object a firing.")
+    Literal["table", "json", "jsonl"],
+    Parameter(name=["--output", "-o"], help="A table, a JSON list, or one JSON object a line."),
 ]
 COLUMNS: Final = ("at", "automation", "state", "labels", "count", "event_id")
 """What a table shows of a firing."""
@@ -55,7 +56,7 @@ def run(
     happened = _happened(events, since, until, skip_bad)
     firings = _fired(given, happened, until)
     if against is None:
-        _show([firing.to_json() for firing in firings], output, COLUMNS, "nothing fires")
+        show([firing.to_json() for firing in firings], output, COLUMNS, "nothing fires")
     else:
         names = {one.name for one in given}
         other = [one for one in _on_record() if one.name in names] if against == STORED else _defined([against])
@@ -94,13 +95,14 @@ def _fired(automations: Iterable[Automation], happened: Iterable[Recorded], unti
 
 def _show_compared(compared: Compared, output: Form) -> None:
     rows = [{"only": side, **firing.to_json()} for side, firing in compared.only]
-    _show(rows, output, ("only", *COLUMNS), "no difference")
+    show(rows, output, ("only", *COLUMNS), "no difference")
     print(f"tocsin: {compared.both} firings in both, {len(rows)} in one only", file=sys.stderr)
 
 
-def _show(rows: Iterable[Row], output: Form, columns: Sequence[str], nothing: str) -> None:
-    if output == "table":
-        show_rows(rows, "table", columns, nothing)
+def show(rows: Iterable[Row], output: Form, columns: Sequence[str], nothing: str) -> None:
+    """Print firings as `output` says; `nothing` is what a table says of none."""
+    if output != "jsonl":
+        show_rows(rows, output, columns, nothing)
         return
     for row in rows:
         print_json(row)
