@@ -1,4 +1,4 @@
-"""What others do to a run that is there: suspend, resume, bring into a state, delete; and to the pool and queue it waits in."""
+"""What others do to a run that is there, and to the pool and queue it waits in."""
 
 from datetime import timedelta
 from typing import Any

@@ -123,6 +123,19 @@ async def test_what_a_person_paused_stays_paused_through_a_redeploy(store: Store
     assert (row.kind, row.active) == ("interval", False)
 
 
+async def test_what_a_person_paused_stays_paused_when_the_deployment_goes_on(store: Store, clock: ManualClock) -> None:
+    deploy(store, clock, DAILY, HOURLY)
+    await adopt(store, clock)
+    with store.begin() as session:
+        pause_schedule(session, "etl", clock.now())
+    for paused in (True, True, False):
+        with store.begin() as session:
+            pause_deployment(session, "etl", paused=paused, now=clock.now())
+        deploy(store, clock, DAILY, HOURLY, tags=[str(paused)])
+        rows = await adopt(store, clock)
+        assert (rows["etl"].active, rows["etl-2"].active) == (False, not paused)
+
+
 async def test_a_deployment_that_changes_its_word_has_the_last_one(store: Store, clock: ManualClock) -> None:
     deploy(store, clock, DAILY)
     await adopt(store, clock)

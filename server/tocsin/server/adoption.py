@@ -1,7 +1,8 @@
 """Deployments say when they are to run; here that becomes rows of the clock.
 
 Each schedule of a deployment is put as it says, and one that it no longer has is paused. A schedule that a person has
-paused stays paused through every redeploy, until the deployment itself says something else about it than before.
+paused stays paused through every redeploy, until the deployment itself says something else about it than before; that
+the deployment as a whole rests, and goes on, says nothing about a schedule that was paused already.
 Running this twice, or in two processes, changes nothing.
 """
 
@@ -40,6 +41,7 @@ class Wish:
     spec: Mapping[str, Any]
     parameters: Mapping[str, Any]
     active: bool
+    rests: bool
     catchup: Any
 
 
@@ -93,6 +95,7 @@ def _of(row: DeploymentRow) -> Iterator[Wish]:
             spec=spec,
             parameters=entry.get("parameters") or {},
             active=bool(entry.get("active", True)) and not row.paused,
+            rests=row.paused,
             catchup=entry.get("catchup") or "latest",
         )
 
@@ -102,7 +105,7 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
         logger.warning("this schedule is somebody else's", slug=wish.slug, deployment=wish.deployment, owner=owner)
         return
     try:
-        declared = _declared(session, wish.slug)
+        declared, rested = _standing(session, wish.slug)
         row = put_schedule(
             session,
             wish.slug,
@@ -113,7 +116,7 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
             catchup=wish.catchup,
             now=now,
         )
-        row.declared = wish.active
+        row.declared = declared if wish.rests and rested else wish.active
         session.add(row)
     except Invalid as error:
         # It harms only itself; what the row said before is not what the deployment says now.
@@ -121,10 +124,10 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
         _pause(session, wish.slug, now)
 
 
-def _declared(session: Session, slug: str) -> bool | None:
-    """What the deployment last asked of the schedule; None for a new one."""
+def _standing(session: Session, slug: str) -> tuple[bool | None, bool]:
+    """What the deployment last asked of the schedule (None for a new one), and whether it is paused."""
     row = session.get(Schedule, slug)
-    return row.declared if row is not None else None
+    return (row.declared, not row.active) if row is not None else (None, False)
 
 
 def _other_owner(session: Session, wish: Wish) -> str | None:
