@@ -276,3 +276,11 @@ def test_a_trigger_is_the_same_after_a_trip_through_json(fields: dict[str, Any])
     again = EventTrigger.model_validate(json.loads(json.dumps(trigger.model_dump(mode="json"))))
     assert again == trigger
     assert again.fingerprint == trigger.fingerprint
+
+
+def test_a_copy_that_is_changed_is_read_anew() -> None:
+    trigger = EventTrigger(expect=("a",), posture="Proactive")
+    assert trigger.starts
+    copy = trigger.model_copy(update={"for_each": ("k",), "grace": timedelta(seconds=1)})
+    assert (copy.starts, copy.patience) == (False, 1_000_000)
+    assert copy.fingerprint != trigger.fingerprint

@@ -5,7 +5,8 @@ is gone. What is expected may come before the `after` event that it happened aft
 
 Events that come out of order are told again in the order of event time (`openings`), and the trigger fires when more
 windows are complete than it has fired for. So where the ordered events would fire, these do, whatever the order, as
-long as none is later than `grace` behind the newest; at most once for each that comes.
+long as none is later than `grace` behind the newest, or than the last windows that are kept (`LISTED`); at most once
+for each that comes.
 """
 
 from typing import Final

@@ -95,6 +95,11 @@ class EventTrigger(BaseModel):
             raise ValueError(reason)
         return self
 
+    def __copy__(self) -> "EventTrigger":
+        """Without what has been worked out: a copy may be made to be changed."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.model_construct(self.model_fields_set, **fields)
+
     @property
     def specifications(self) -> tuple[Patterns, ...]:
         """What related resources must meet: `match_related` as it was read, one or many."""

@@ -18,7 +18,7 @@ from tocsin.triggers.event import EventTrigger
 from tocsin.triggers.matches import LAST, Match, Matches, raised, thinned
 from tocsin.triggers.steps import Micros
 
-LISTED: Final = 64
+LISTED: Final = 16
 """How many windows, and how many events outside of any, are kept under a key (always four times `threshold`)."""
 
 FREE: Final = 16

@@ -126,7 +126,7 @@ def _heard(trigger: EventTrigger, state: TumblingState | None, moment: Moment, e
         found.bucket,
         _next_look(trigger, state, found.bucket),
         _held(trigger, state.held, newest, match if holds else None),
-        since(placed_in(state.past, match), newest - max(trigger.span, SWEPT))[-max(REMEMBERED, trigger.threshold) :],
+        _past(trigger, placed_in(state.past, match), found.bucket, newest),
     )
     met = found.met and msgspec.structs.replace(found.met, late=match.at < state.newest)
     return Step(now, met, found.verdict)
@@ -137,9 +137,9 @@ def _evaluated(trigger: EventTrigger, state: TumblingState, one: Seen) -> Evalua
     bucket = state.bucket
     if bucket is None and one.begins:
         held = state.held if _holds(trigger) else ()
-        bucket = _opened(trigger, one.at, -1 if one.counts else 0, witness(one.event), held)
+        bucket = _opened(trigger, one.at, -1 if one.counts else 0, _last(trigger, one), held)
     elif bucket is None and not trigger.after and one.counts:
-        bucket = Bucket(one.at - LOOKBACK, one.at + trigger.span, 0, witness(one.event))
+        bucket = Bucket(one.at - LOOKBACK, one.at + trigger.span, 0, _last(trigger, one))
     if bucket is None:
         return Evaluated(None, None, Verdict("held" if _holds(trigger) else "unopened", 0, trigger.threshold))
     if not one.counts:
@@ -155,7 +155,7 @@ def _counted(trigger: EventTrigger, bucket: Bucket, one: Seen, held: Matches) ->
         return Evaluated(bucket, None, Verdict("deaf" if deaf else "late", bucket.count, until=bucket.start))
     inside = one.at < bucket.end or (trigger.posture == "Reactive" and not trigger.span)
     if inside:
-        bucket = Bucket(bucket.start, bucket.end, bucket.count + 1, witness(one.event))
+        bucket = Bucket(bucket.start, bucket.end, bucket.count + 1, _last(trigger, one))
     fires = _meets(trigger, bucket) and (trigger.posture == "Reactive" or bucket.end <= one.at)
     if not fires and one.at < bucket.end:
         return _waiting(trigger, bucket, one, held)
@@ -179,7 +179,7 @@ def _waiting(trigger: EventTrigger, bucket: Bucket, one: Seen, held: Matches) ->
         return Evaluated(bucket, None, Verdict("counted", bucket.count, trigger.threshold, bucket.end))
     satisfied = Verdict("satisfied", bucket.count, trigger.threshold, bucket.end)
     if one.begins:
-        bucket = _opened(trigger, one.at, 0, witness(one.event), held)
+        bucket = _opened(trigger, one.at, 0, _last(trigger, one), held)
     return Evaluated(bucket, None, satisfied)
 
 
@@ -217,6 +217,11 @@ def _opened(trigger: EventTrigger, start: Micros, count: int, last: Event | None
     return Bucket(start, end, count + len(since(held, start)) - len(since(held, end)), last)
 
 
+def _last(trigger: EventTrigger, one: Seen) -> Event | None:
+    """What is kept of an event for a firing without one, which only a proactive trigger has."""
+    return witness(one.event) if trigger.posture == "Proactive" else None
+
+
 def _meets(trigger: EventTrigger, bucket: Bucket) -> bool:
     return (bucket.count >= trigger.threshold) == (trigger.posture == "Reactive")
 
@@ -224,6 +229,14 @@ def _meets(trigger: EventTrigger, bucket: Bucket) -> bool:
 def _holds(trigger: EventTrigger) -> bool:
     """Whether expected events are held for buckets that open later."""
     return trigger.posture == "Proactive" and bool(trigger.after)
+
+
+def _past(trigger: EventTrigger, past: Matches, bucket: Bucket | None, newest: Micros) -> Matches:
+    """Of the events that have been told those that would count if they were told again."""
+    oldest = newest - max(trigger.span, SWEPT)
+    if bucket is not None and trigger.span and not trigger.after:
+        oldest = max(oldest, bucket.start)
+    return since(past, oldest)[-max(REMEMBERED, trigger.threshold) :]
 
 
 def _held(trigger: EventTrigger, held: Matches, newest: Micros, match: Match | None) -> Matches:
