@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from tocsin.automations.model import Automation
-from tocsin.automations.targets import attempt, inferred, labels_of
+from tocsin.automations.targets import Things, attempt, name_of
 from tocsin.events.clock import instant
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.triggers.steps import Firing, Part
@@ -23,9 +23,9 @@ THINGS: Final = {
 """Names in templates of what a firing is about, and the kind of resource that each stands for."""
 
 
-def template_context(automation: Automation, firing: Firing) -> dict[str, Any]:
+def template_context(automation: Automation, firing: Firing, found: Things) -> dict[str, Any]:
     """`automation`, `event`, `events`, `firing`, `firings`, `labels`, and `flow_run`, `flow`, `deployment` … of
-    what the firing is about. What there is not, is an empty object.
+    what the firing is about (`found`). What there is not, is an empty object.
 
     The event of a deadline is the last one known under the key, without its payload.
     """
@@ -42,8 +42,8 @@ def template_context(automation: Automation, firing: Firing) -> dict[str, Any]:
         "firing": _firing(firing),
         "firings": [_part(part) for part in firing.children] or [_firing(firing)],
         "labels": firing.labels,
-        "flow_run": _flow_run(firing),
-        **{name: _thing(firing, kind) for name, kind in THINGS.items()},
+        "flow_run": _flow_run(firing, found),
+        **{name: _thing(kind, found) for name, kind in THINGS.items()},
     }
 
 
@@ -101,27 +101,27 @@ def _part(part: Part) -> dict[str, Any]:
     }
 
 
-def _flow_run(firing: Firing) -> dict[str, Any]:
+def _flow_run(firing: Firing, found: Things) -> dict[str, Any]:
     """The flow run that the firing is about, as far as the event tells; {} without one."""
-    labels = labels_of(firing, "flow-run")
-    if not labels:
+    labels = found.get("flow-run")
+    if labels is None:
         return {}
     state = {name: labels.get(f"tocsin.state-{name}", "") for name in ("name", "type", "message")}
     return {
-        "id": inferred(firing, "flow-run"),
+        "id": name_of("flow-run", found),
         "name": labels.get(RESOURCE_NAME, ""),
         "state_name": state["name"],
         "state_type": state["type"],
         "message": state["message"],
         "state": state,
-        "attempt": attempt(firing),
+        "attempt": attempt(found),
         "parameters": firing.about.payload.get("parameters", {}) if firing.about is not None else {},
     }
 
 
-def _thing(firing: Firing, kind: str) -> dict[str, Any]:
-    labels = labels_of(firing, kind)
-    return _resource({RESOURCE_NAME: inferred(firing, kind) or "", **labels}) if labels else {}
+def _thing(kind: str, found: Things) -> dict[str, Any]:
+    name = name_of(kind, found)
+    return _resource({RESOURCE_NAME: name, **found[kind]}) if name is not None else {}
 
 
 def _resource(labels: dict[str, str]) -> dict[str, str]:

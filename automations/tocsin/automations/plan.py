@@ -9,7 +9,6 @@ from tocsin.automations.actions import Action, DoNothing
 from tocsin.automations.actions_messages import CallWebhook, EmitEvent, SendNotification
 from tocsin.automations.actions_runs import RunDeployment
 from tocsin.automations.actions_switches import OnAutomation, OnDeployment, OnSchedule, OnWorkPool, OnWorkQueue
-from tocsin.automations.context import template_context
 from tocsin.automations.guard import exhausted, refusal
 from tocsin.automations.invocation import Arguments, Invocation, cause_of
 from tocsin.automations.model import Automation
@@ -37,7 +36,7 @@ def plan(automation: Automation, firing: Firing) -> list[Invocation]:
     An action whose template fails is refused with the reason; a notification is sent all the same and says so. What
     the loop guard forbids is refused, all but the word that something is over.
     """
-    rendering = Rendering(automation, firing, template_context(automation, firing))
+    rendering = Rendering(automation, firing)
     cause = cause_of(firing)
     return [
         _invocation(rendering, position, wanted, cause) for position, wanted in enumerate(_wanted(automation, firing))

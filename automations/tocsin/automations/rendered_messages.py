@@ -11,7 +11,6 @@ from tocsin.automations.targets import shown_name
 from tocsin.events.codec import OURS
 from tocsin.events.errors import Invalid
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME
-from tocsin.events.templates import render, render_value
 from tocsin.triggers.steps import Firing
 
 
@@ -47,7 +46,7 @@ def call_webhook(rendering: Rendering, action: CallWebhook) -> Arguments:
         shown = {name: rendering.context[name] for name in ("firing", "event")}
         payload: Any = {"subject": subject, "body": body, **shown}  # Any: JSON
     else:
-        payload = render_value(action.payload, rendering.context)
+        payload = rendering.value(action.payload)
     return {
         "url": action.url,
         "notifier": action.notifier,
@@ -63,7 +62,7 @@ def emit_event(rendering: Rendering, action: EmitEvent) -> Arguments:
     name = rendering.name(action.event, "event")
     if name.startswith(OURS):
         raise Impossible(f"event {name[:80]}: names that begin with {OURS} are tocsin's own")
-    payload = render_value(action.payload, rendering.context)
+    payload = rendering.value(action.payload)
     if not isinstance(payload, dict):
         raise Impossible(f"the payload is rendered to {type(payload).__name__}; it must be an object")
     return {
@@ -86,7 +85,7 @@ def _resource(rendering: Rendering, given: Labels | None) -> Labels:
 
 def _texts(labels: Labels, rendering: Rendering) -> Labels:
     """The labels rendered; the chain is for tocsin to tell."""
-    return {name: render(text, rendering.context) for name, text in labels.items() if name not in (DEPTH, CHAIN)}
+    return {name: rendering.text(text) for name, text in labels.items() if name not in (DEPTH, CHAIN)}
 
 
 def _about(firing: Firing) -> Labels:
@@ -112,6 +111,6 @@ def _said(source: str | None, otherwise: str, rendering: Rendering) -> str:
     if source is None:
         return otherwise
     try:
-        return render(source, rendering.context)
+        return rendering.text(source)
     except Invalid as error:
         return f"{otherwise}\n({error})"

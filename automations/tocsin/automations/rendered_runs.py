@@ -7,9 +7,9 @@ from tocsin.automations.action import Chosen, OnFlowRun
 from tocsin.automations.actions_runs import ChangeFlowRunState, RetryFlowRun, RunDeployment
 from tocsin.automations.invocation import Arguments
 from tocsin.automations.rendered import Impossible, Rendering
-from tocsin.automations.targets import as_id, attempt, inferred
+from tocsin.automations.targets import as_id, attempt, name_of
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME
-from tocsin.events.templates import render, render_value
+from tocsin.events.templates import render_value
 
 SCHEDULES: Final = "tocsin.schedules"
 """The built-in automation that runs deployments at their ticks."""
@@ -20,7 +20,7 @@ def run_deployment(rendering: Rendering, action: RunDeployment) -> Arguments:
     automation, firing, event = rendering.automation, rendering.firing, rendering.firing.about
     ticked = automation.name == SCHEDULES and event is not None
     deployment = chosen(rendering, action)
-    parameters = render_value(action.parameters, rendering.context)
+    parameters = rendering.value(action.parameters)
     if ticked and event is not None:  # a schedule's own parameters may ask for the times of its tick
         parameters = render_value(parameters, {**rendering.context, **event.payload})
     if not isinstance(parameters, dict):
@@ -41,10 +41,10 @@ def on_flow_run(rendering: Rendering, action: OnFlowRun) -> Arguments:
     run = {"run": _run(rendering, action)}
     match action:
         case RetryFlowRun():
-            delay = retry_delay(action, attempt(rendering.firing))
+            delay = retry_delay(action, attempt(rendering.things))
             return {**run, "budget": action.budget, "scheduled": (rendering.firing.at + delay).isoformat()}
         case ChangeFlowRunState():
-            message = render(action.message, rendering.context)
+            message = rendering.text(action.message)
             state = {"state": action.state.value, "name": action.state_name, "message": message}
             return {**run, **state, "force": action.force}
         case _:
@@ -61,7 +61,7 @@ def chosen(rendering: Rendering, action: Chosen) -> str:
     thing = action.THING.replace("_", " ")
     if action.chosen is not None:
         return rendering.name(action.chosen, thing)
-    found = inferred(rendering.firing, action.THING.replace("_", "-"))
+    found = name_of(action.THING.replace("_", "-"), rendering.things)
     if found is None:
         raise Impossible(f"{rendering.about} is related to no {thing}; name one in the action")
     return found
@@ -77,7 +77,7 @@ def retry_delay(action: RetryFlowRun, attempt: int) -> timedelta:
 
 
 def _run(rendering: Rendering, action: OnFlowRun) -> str:
-    found = rendering.name(action.flow_run, "flow run") if action.flow_run else inferred(rendering.firing, "flow-run")
+    found = rendering.name(action.flow_run, "flow run") if action.flow_run else name_of("flow-run", rendering.things)
     if found is None:
         raise Impossible(f"{rendering.about} is about no flow run; name one in the action as flow_run")
     run = as_id(found.removeprefix("tocsin.flow-run."))

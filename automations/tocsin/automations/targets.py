@@ -4,34 +4,34 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE
 from tocsin.triggers.steps import Firing
 
-_PREFIX: Final = "tocsin."
+Labels = dict[str, str]
+Things = dict[str, Labels]
+"""The labels of what a firing is about, by kind (`flow-run`, `deployment` …), as far as they are known."""
+
+_OURS: Final = "tocsin."
 
 
-def inferred(firing: Firing, kind: str) -> str | None:
-    """What follows `tocsin.<kind>.` in the id of the first such resource; None when there is none.
+def things(firing: Firing) -> Things:
+    """What the firing is about, the first of each kind: the kind is what stands in its id, `tocsin.<kind>.<name>`.
 
-    Looked for among the values of `for_each`, then the event's own resource, then those related in the role `kind`.
+    Looked for among the values of `for_each`, then the event's own resource, then those related in the role of that
+    name.
     """
-    prefix = f"{_PREFIX}{kind}."
-    return next((found.removeprefix(prefix) for found in _ids(firing, kind) if found.startswith(prefix)), None)
+    known = {labels[RESOURCE_ID]: labels for labels in _resources(firing)}
+    found: Things = {}
+    for identity in (*firing.labels.values(), *known):
+        kind = _kind(identity)
+        if kind and kind not in found:
+            found[kind] = known.get(identity, {RESOURCE_ID: identity})
+    return found
 
 
-def labels_of(firing: Firing, kind: str) -> dict[str, str]:
-    """The labels of that resource, as far as they are known; {} when there is none."""
-    name = inferred(firing, kind)
-    if name is None:
-        return {}
-    identity = f"{_PREFIX}{kind}.{name}"
-    known = (labels for labels in _resources(firing.about, kind) if labels[RESOURCE_ID] == identity)
-    return next(known, {RESOURCE_ID: identity})
-
-
-def flow_run_of(firing: Firing) -> UUID | str | None:
-    """The id of the flow run that the firing is about; a text when it is no id, None without one."""
-    return as_id(found) if (found := inferred(firing, "flow-run")) is not None else None
+def name_of(kind: str, found: Things) -> str | None:
+    """The name of the thing of this kind; None when there is none."""
+    return found[kind][RESOURCE_ID].removeprefix(f"{_OURS}{kind}.") if kind in found else None
 
 
 def as_id(text: str) -> UUID | str:
@@ -42,9 +42,9 @@ def as_id(text: str) -> UUID | str:
         return text
 
 
-def attempt(firing: Firing) -> int:
+def attempt(found: Things) -> int:
     """Which attempt of the run the event tells of, from 1."""
-    text = labels_of(firing, "flow-run").get("tocsin.run-count", "")
+    text = found.get("flow-run", {}).get("tocsin.run-count", "")
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
@@ -56,13 +56,19 @@ def shown_name(firing: Firing) -> str:
     return ", ".join(text for text in firing.key if text)
 
 
-def _ids(firing: Firing, kind: str) -> Iterator[str]:
-    yield from firing.labels.values()
-    for labels in _resources(firing.about, kind):
-        yield labels[RESOURCE_ID]
+def _resources(firing: Firing) -> Iterator[Labels]:
+    """The resources of the event that may be meant, its own first."""
+    event = firing.about
+    if event is None:
+        return
+    yield event.resource
+    for labels in event.related:
+        if labels.get(RESOURCE_ROLE) == _kind(labels[RESOURCE_ID]) and labels[RESOURCE_ID] != event.resource_id:
+            yield labels
 
 
-def _resources(event: Event | None, role: str) -> Iterator[dict[str, str]]:
-    if event is not None:
-        yield event.resource
-        yield from event.related_as(role)
+def _kind(identity: str) -> str:
+    if not identity.startswith(_OURS):
+        return ""
+    kind, dot, name = identity.removeprefix(_OURS).partition(".")
+    return kind if dot and name else ""
