@@ -245,15 +245,16 @@ THRESHOLDS = st.sampled_from([0.3, 3.0, 5.0, 5.3])
 
 
 def by_definition(metric: Fields, stream: list[tuple[int, float, int]], end: int = 60) -> list[tuple[int, bool]]:
-    """What it does, looked at after each event and at every second: (when, whether it is over)."""
+    """What it does, looked at after each sample and at every second: (when, whether it is over)."""
     seen: list[tuple[int, int, float]] = []
     told: list[tuple[int, bool]] = []
     since: int | None = None
     fires = False
     for now in range(end):
         for step in [*((at, n, value) for n, (at, value, late) in enumerate(stream) if at + late == now), None]:
-            if step and step[0] > now - metric["range"]:
-                seen.append(step)
+            if step and step[0] <= now - metric["range"]:
+                continue
+            seen += [step] if step else []
             values = [value for at, _, value in sorted(seen) if at > now - metric["range"]]
             breaches = bool(values) and OF[metric["aggregate"]](values) > metric["threshold"]
             since = (now if since is None else since) if breaches else None
