@@ -83,7 +83,8 @@ def test_what_nothing_is_kept_of_is_decided_again(
             append(session, [event], now=event.occurred)
     found = why(store, "late", events[-1])
     assert found.answer.startswith(answer)
-    assert found.notes[0].startswith("nothing is kept of it; it was decided again by today's definition, on the ")
+    assert found.notes[0] == "no event was ever evaluated here; is a processor running?"
+    assert found.notes[1].startswith("nothing is kept of it; it was decided again by today's definition, on the ")
 
 
 def test_one_that_is_off_or_was_changed_since_says_so(store: Store) -> None:
@@ -94,8 +95,9 @@ def test_one_that_is_off_or_was_changed_since_says_so(store: Store) -> None:
         enable(session, "late", False, START + 2 * HOUR)
     found = why(store, "late", event)
     assert found.answer == "did not fire: it is switched off"
-    assert found.notes[:2] == [
+    assert found.notes[:3] == [
         "it is switched off",
+        "no event was ever evaluated here; is a processor running?",
         "it was changed since, at 2026-03-02 11:00:00Z; the conditions are those of today",
     ]
 

@@ -118,8 +118,10 @@ def explain(session: Session, name: str, event_id: UUID) -> Explanation:
 def _cautions(session: Session, automation: Automation, updated: datetime, found: Logged) -> Iterator[str]:
     if not automation.enabled:
         yield OFF
-    reached = positions.offsets(session, GROUP).get(_LOG)
-    if reached is not None and reached <= found.seq:
+    reached = positions.offsets(session, GROUP)
+    if not reached:
+        yield "no event was ever evaluated here; is a processor running?"
+    elif reached.get(_LOG, found.seq + 1) <= found.seq:
         yield "the processor has not come to it yet"
     if updated > found.received:
         yield f"it was changed since, at {updated:%Y-%m-%d %H:%M:%S}Z; the conditions are those of today"

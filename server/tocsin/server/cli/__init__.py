@@ -29,7 +29,7 @@ _COMMANDS: Final = (
     ("dispatcher", "tocsin.server.cli.start:dispatcher", _ROLES, "Perform actions and deliver notifications."),
     ("worker", "tocsin.server.cli.start:worker", _ROLES, "Run deployments of one work pool."),
     ("event", "tocsin.server.cli.event:app", _NOUNS, "Emit, follow and list events."),
-    ("automation", "tocsin.server.cli.automation:app", _NOUNS, "Apply, list and show automations."),
+    ("automation", "tocsin.server.cli.automation:app", _NOUNS, "Plan, apply, list and explain automations."),
     ("schedule", "tocsin.server.cli.schedule:app", _NOUNS, "List schedules, preview their ticks."),
     ("deployment", "tocsin.server.cli.deployment:app", _NOUNS, "Apply, list and run deployments."),
     ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),

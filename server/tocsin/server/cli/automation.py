@@ -17,7 +17,7 @@ from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Limit, Output, cell, print_json, show_one, show_rows
 
-app = App(name="automation", help="Apply, list and show automations.")
+app = App(name="automation", help="Plan, apply, list and explain automations.")
 
 CHANGES: Final = 2
 """The exit code of `plan --check` when an apply would change something."""
@@ -79,9 +79,12 @@ def write_out(
     print(export([one.automation for one in listed], output), end="")
 
 
-app.command("tocsin.server.cli.simulating:run", name="simulate")
-app.command("tocsin.server.cli.replaying:run", name="replay")
-app.command("tocsin.server.cli.explaining:run", name="explain")
+for _name, _where, _help in (
+    ("simulate", "tocsin.server.cli.simulating:run", "Say what would fire, on a file of events or on the log."),
+    ("replay", "tocsin.server.cli.replaying:run", "Give an automation a stretch of the log once more."),
+    ("explain", "tocsin.server.cli.explaining:run", "Say why an automation fired on an event, or did not."),
+):
+    app.command(_where, name=_name, help=_help)
 
 
 @app.command
