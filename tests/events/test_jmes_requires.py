@@ -1,7 +1,7 @@
 """What an index may rely on: demands and bounds hold whenever the expression is true, and say when nothing is left."""
 
 import json
-from operator import ge, gt, le, lt
+from operator import eq, ge, gt, le, lt
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from tocsin.events.model import Event
 
 # Any, in this file: JSON of any shape.
 
-OPERATORS = {"<": lt, "<=": le, ">": gt, ">=": ge}
+OPERATORS = {"<": lt, "<=": le, "==": eq, ">": gt, ">=": ge}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,10 @@ OPERATORS = {"<": lt, "<=": le, ">": gt, ">=": ge}
         pytest.param("`5` >= a.b", [], [Bound(("a", "b"), "<=", 5)], True, id="a bound the other way round"),
         pytest.param("a > '5'", [], [], False, id="a text orders, but bounds no number"),
         pytest.param("a > `true`", [], [], False, id="true is no number"),
-        pytest.param("a == `5`", [], [], False, id="a number is no text"),
+        pytest.param("a == `5`", [], [Bound(("a",), "==", 5)], True, id="a number to equal"),
+        pytest.param("`5` == a", [], [Bound(("a",), "==", 5)], True, id="a number to equal the other way round"),
+        pytest.param("a == `true`", [], [], False, id="true is no number to equal"),
+        pytest.param("a == `5` || a == `6`", [], [], False, id="alternatives of numbers"),
         pytest.param("a != 'x'", [], [], False, id="an inequality"),
         pytest.param("!(a == 'x')", [], [], False, id="a negation"),
         pytest.param(
@@ -115,8 +118,8 @@ DOCUMENTS = st.dictionaries(
 PATHS = st.sampled_from(["a", "b", "a.b", "@.b", "b.a", "a[0]", "*", "@"])
 LITERALS = st.one_of(SCALARS.map(lambda value: f"`{json.dumps(value)}`"), st.sampled_from(["'x'", "'y'", "'1'"]))
 ATOMS = st.one_of(
-    st.builds("{} {} {}".format, PATHS, st.sampled_from(["==", "!=", *OPERATORS]), LITERALS),
-    st.builds("{} {} {}".format, LITERALS, st.sampled_from(["==", "!=", *OPERATORS]), PATHS),
+    st.builds("{} {} {}".format, PATHS, st.sampled_from(["!=", *OPERATORS]), LITERALS),
+    st.builds("{} {} {}".format, LITERALS, st.sampled_from(["!=", *OPERATORS]), PATHS),
     st.builds("contains([{}, {}], {})".format, LITERALS, LITERALS, PATHS),
     PATHS,
 )

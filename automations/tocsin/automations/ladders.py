@@ -40,11 +40,15 @@ class Rung(NamedTuple):
 def rung(bounds: Sequence[Bound]) -> Rung | None:
     """Where a condition with these bounds stands: every value that meets them all meets the rung. None: nowhere."""
     usable = [bound for bound in bounds if bound.path[0] == "payload" and len(bound.path) > 1]
-    for low in usable:
-        for high in usable:
-            if low.operator in (">", ">=") and high.operator in ("<", "<=") and low.path == high.path:
-                return Rung(Side(low.path[1:], low.operator, _width(low.number, high.number)), low.number)
-    return next((Rung(Side(bound.path[1:], bound.operator), bound.number) for bound in usable), None)
+    bands = [
+        Rung(Side(low.path[1:], low.operator, _width(low.number, high.number)), low.number)
+        for low in usable
+        for high in usable
+        if low.operator in (">", ">=") and high.operator in ("<", "<=") and low.path == high.path
+    ]
+    single = [Rung(Side(bound.path[1:], bound.operator), bound.number) for bound in usable]
+    equal = [one for one in single if one.side.operator == "=="]
+    return next(iter([*equal, *bands, *single]), None)
 
 
 class Ladder(Generic[Held]):
@@ -89,18 +93,19 @@ class Ladder(Generic[Held]):
 _REACHES: Final[dict[Operator, Callable[[list[float], float], slice]]] = {
     ">": lambda numbers, value: slice(bisect_left(numbers, value)),
     ">=": lambda numbers, value: slice(bisect_right(numbers, value)),
+    "==": lambda numbers, value: slice(bisect_left(numbers, value), bisect_right(numbers, value)),
     "<": lambda numbers, value: slice(bisect_right(numbers, value), None),
     "<=": lambda numbers, value: slice(bisect_left(numbers, value), None),
 }
 
 
 def _width(low: float, high: float) -> float | None:
-    """The power of two to which bands like this one are no wider, with room for rounding; None: better not."""
+    """The next power of two, and a thousandth more for rounding: bands of that class are no wider. None: no class."""
     size, ends = high - low, max(abs(low), abs(high))
     if not size > ends * _EXACT or ends > _MOST:
         return None
     _, exponent = frexp(size)
-    return 2.0 ** (exponent + 1)
+    return 2.0**exponent * 1.001
 
 
 _MOST: Final = 2.0**60

@@ -1,7 +1,7 @@
 """What an expression cannot be true without, so that an index finds those that an event may meet.
 
 Read from the operands of its outermost `&&`: `a.b == 'x'`, `a.b == 'x' || a.b == 'y'` and `contains(['x', 'y'], a.b)`
-demand one of some texts at a path; `` a.b > `5` `` bounds a number.
+demand one of some texts at a path; `` a.b > `5` `` and `` a.b == `5` `` bound a number.
 Each says exactly as much as the operand it is read from.
 """
 
@@ -14,9 +14,9 @@ from tocsin.events.jmes.closures import constants
 from tocsin.events.jmes.tree import Node, chain, path_of
 from tocsin.events.jmes.values import MIRRORED, NUMBERS
 
-Operator = Literal["<", "<=", ">", ">="]
+Operator = Literal["<", "<=", "==", ">", ">="]
 
-_OPERATORS: Final[dict[str, Operator]] = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_OPERATORS: Final[dict[str, Operator]] = {"lt": "<", "lte": "<=", "eq": "==", "gt": ">", "gte": ">="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,13 @@ def _single_demand(node: Node) -> Demand | None:
 
 
 def _bound(node: Node) -> Bound | None:
-    if node["type"] != "comparator" or node["value"] not in _OPERATORS:
+    kind: str = node["value"] if node["type"] == "comparator" else ""
+    if kind not in _OPERATORS:
         return None
     path, number, mirrored = _sides(node)
     if not path or type(number) not in NUMBERS or not isfinite(cast(float, number)):
         return None
-    return Bound(path, _OPERATORS[MIRRORED[node["value"]] if mirrored else node["value"]], cast(float, number))
+    return Bound(path, _OPERATORS[MIRRORED.get(kind, kind) if mirrored else kind], cast(float, number))
 
 
 def _sides(node: Node) -> tuple[tuple[str, ...] | None, object, bool]:
