@@ -186,11 +186,19 @@ def test_errors_go_with_the_automation_and_their_text_is_bounded() -> None:
     assert not index.errors
 
 
-def test_an_event_counts_as_one_error_however_often_a_condition_is_come_upon() -> None:
-    children = [{"expect": ["a"], "where": FAILS, "match": {"x": pattern}} for pattern in ("1", "!2", "*1")]
-    index = Index([rule("one", trigger={"type": "compound", "require": "any", "triggers": children})])
-    assert not index.route(happened("a", labels={"x": "1"}, payload={"n": 5}))
+def test_one_related_resource_or_two_are_one_error() -> None:
+    flow = {RESOURCE_ID: "tocsin.flow.x", RESOURCE_ROLE: "flow"}
+    index = Index([quiet("one", "a", where=FAILS, match_related=flow)])
+    assert not index.route(happened("a", related=[flow, flow], payload={"n": 5}))
     assert index.errors["one"][0] == 1
+
+
+def test_who_joins_later_does_not_inherit_errors() -> None:
+    index = Index([quiet("one", "a", where=FAILS)])
+    index.route(happened("a", payload={"n": 5}))
+    index.put(quiet("two", "a", where=FAILS))
+    index.route(happened("a", payload={"n": 5}))
+    assert {name: count for name, (count, _) in index.errors.items()} == {"one": 2, "two": 1}
 
 
 # --- a number compared ---

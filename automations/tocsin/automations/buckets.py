@@ -76,10 +76,18 @@ Held = Entry | Bucket
 Rows = dict[Row, Held]
 
 
+class Group(msgspec.Struct, gc=False):
+    """Entries that ask the same. `failures`: how often that failed and none of them was told yet; the last `reason`."""
+
+    entries: list[Entry] = []
+    failures: int = 0
+    reason: str = ""
+
+
 class Asks(msgspec.Struct, gc=False):
     """Entries by what is left to ask for them."""
 
-    groups: dict[Condition, list[Entry]] = {}
+    groups: dict[Condition, Group] = {}
     ladders: dict[Side, Ladder[Bucket]] = {}
 
     def put(self, entry: Entry, left: Left) -> None:
@@ -89,7 +97,8 @@ class Asks(msgspec.Struct, gc=False):
             ladder = self.ladders.get(side) or self.ladders.setdefault(side, Ladder(side))
             ladder.at(number, Bucket).put(entry, Left(None, left.condition))
         elif left.condition is not None:
-            insort(self.groups.setdefault(left.condition, []), entry, key=_rank)
+            group = self.groups.get(left.condition) or self.groups.setdefault(left.condition, Group())
+            insort(group.entries, entry, key=_rank)
 
     def drop(self, entry: Entry, left: Left) -> None:
         """Take out what `put` with the same arguments filed."""
@@ -103,8 +112,9 @@ class Asks(msgspec.Struct, gc=False):
             if not len(ladder):
                 del self.ladders[side]
         elif left.condition is not None:
-            _remove(self.groups[left.condition], entry)
-            if not self.groups[left.condition]:
+            group = self.groups[left.condition]
+            _remove(group.entries, entry)
+            if not group.entries:
                 del self.groups[left.condition]
 
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
-from tocsin.automations.buckets import Asks, Entry, Held, Left
+from tocsin.automations.buckets import Asks, Entry, Group, Held, Left
 from tocsin.automations.filing import Filing, filing
 from tocsin.automations.model import Automation
 from tocsin.automations.names import Names, patterns
@@ -33,11 +33,7 @@ Filed = tuple[tuple[str, ...], Filing, Entry]
 
 
 class Index:
-    """Automations by what they wait for.
-
-    `automations` are those that were put and not dropped, by name. `errors` tells of some on how many events their
-    condition failed, which then was no match, and the last reason.
-    """
+    """Automations by what they wait for. `automations` are those that were put and not dropped, by name."""
 
     def __init__(self, automations: Iterable[Automation] = ()) -> None:
         self._automations: dict[str, Automation] = {}
@@ -45,14 +41,30 @@ class Index:
         self._conditions = Conditions()
         self._errors: dict[str, tuple[int, str]] = {}
         self.automations: Mapping[str, Automation] = MappingProxyType(self._automations)
-        self.errors: Mapping[str, tuple[int, str]] = MappingProxyType(self._errors)
+        self._failed: dict[int, Group] = {}
         for automation in automations:
             self.put(automation)
+
+    @property
+    def errors(self) -> Mapping[str, tuple[int, str]]:
+        """By automation how often a condition of it failed, which then was no match, and the last reason."""
+        self._tell()
+        return MappingProxyType(self._errors)
+
+    def _tell(self) -> None:
+        """Add what failed to the errors of each automation that asked."""
+        for group in self._failed.values():
+            for entry in group.entries:
+                count, _ = self._errors.get(entry.automation, (0, ""))
+                self._errors[entry.automation] = count + group.failures, group.reason
+            group.failures = 0
+        self._failed.clear()
 
     def put(self, automation: Automation) -> None:
         """Add `automation`, in place of the one of its name."""
         filed = _filed(automation)
         self.drop(automation.name)
+        self._tell()  # what failed before it came
         self._automations[automation.name] = automation
         for names, where, entry in filed:
             left = self._left(where)
@@ -93,8 +105,10 @@ class Index:
         """Add to `found` who is met after asking, count whose condition failed."""
         questions = Questions(event, found)
         questions.ask(asks)
-        for name, reason in questions.failed.items():
-            self._errors[name] = self._errors.get(name, (0, ""))[0] + 1, reason
+        for group, reason in questions.failed.values():
+            group.failures += 1
+            group.reason = reason
+            self._failed[id(group)] = group
 
     def _left(self, where: Filing) -> Left:
         return Left(where.rung, self._conditions.of(where.residue))
