@@ -136,6 +136,7 @@ ADVERSARIES: Final = {
     ),
     "numeric threshold": _where(lambda n: f"payload.size > `{n}`", lambda n, count: {"size": 0.5}),
     "numeric ceiling": _where(lambda n: f"payload.size <= `{n}`", lambda n, count: {"size": count - 1}),
+    "numeric equality": _where(lambda n: f"payload.size == `{n}`", lambda n, count: {"size": n}),
     "numeric band": _where(
         lambda n: f"payload.size > `{n * 10}` && payload.size <= `{n * 10 + 10}`",
         lambda n, count: {"size": n * 10 + 5},
@@ -144,7 +145,13 @@ ADVERSARIES: Final = {
         lambda n: f"payload.table == 't{n}' || payload.table == 'u{n}'", lambda n, count: {"table": f"u{n}"}
     ),
     "same condition": Adversary(
-        lambda number: rule(number, expect=(NAMES[0],), where="length(payload.note) > `100` || payload.attempt > `9`"),
+        lambda number: rule(
+            number, expect=(NAMES[0],), where="starts_with(payload.state.name, 'C') || payload.attempt > `9`"
+        ),
+        lambda number, count: event(number=number),
+    ),
+    "same condition, failing": Adversary(
+        lambda number: rule(number, expect=(NAMES[0],), where="length(payload.attempt) > `9`"),
         lambda number, count: event(number=number),
     ),
     "related labels": Adversary(
