@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import select as columns
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from tocsin.events import codec
 from tocsin.events.bus import Message, Record
-from tocsin.events.clock import micros
+from tocsin.events.clock import Micros, micros
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import uuid7
 from tocsin.events.model import Event
@@ -22,12 +24,23 @@ from tocsin.store.tables import LogEntry
 CHANNEL: Final = "log"
 STREAM: Final = "log"
 UNREAD: Final = "unread"
+OVERTAKEN: Final = 2_000
+"""How many entries may lie between two of which the later one was recorded before the earlier one."""
+
+ASTRAY: Final = 60_000_000
+"""By how much (microseconds) at most."""
 HEARD: Final = "heard"
 """The topic, in the log only, of events that came from outside by a broker: kept for readers, never relayed back."""
 
 _INSERT: Final = "INSERT INTO log (id, topic, key, event, occurred, recorded, body) VALUES ({}) ON CONFLICT DO NOTHING"
 _INSERT_SQLITE: Final = _INSERT.format("?, ?, ?, ?, ?, ?, ?")
 _INSERT_POSTGRESQL: Final = _INSERT.format("%s, %s, %s, %s, %s, %s, %s")
+
+_WRITERS: Final = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE relation = 'log'::regclass AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 _COLUMNS: Final = columns(
     col(LogEntry.topic), col(LogEntry.key), col(LogEntry.body), col(LogEntry.seq), col(LogEntry.recorded)
@@ -78,21 +91,31 @@ class Follower:
         7 ── insert ─────────────── commit        a reader that goes on to 9 after 8 has lost 7
         8 ───── insert ── commit
 
-    A gap is passed only when every transaction that had begun when it was first seen has ended: then it is filled, or
-    it never will be (a rollback).
+    A gap is passed only when every transaction that wrote to the log when it was first seen has ended: then it is
+    filled, or it never will be (a rollback).
     """
 
     def __init__(self) -> None:
         self._settled = 0
-        self._gap: tuple[int, int] | None = None
+        self._gap: tuple[int, frozenset[str]] | None = None
+        self._read = 0
+        self._received: Micros = 0
 
     def read(self, session: Session, after: int, limit: int) -> list[LogEntry]:
         """The next entries behind number `after`, at most `limit`, as far as nothing can come before them."""
         return self._certain(session, after, lambda: _entries(session, after, limit), number)
 
     def records(self, session: Session, after: int, limit: int) -> list[Record]:
-        """The same as records of the bus, at a ninth of the cost."""
-        return self._certain(session, after, lambda: _records(session, after, limit), _offset)
+        """The same as records of the bus, at a ninth of the cost; what comes later was not received earlier."""
+        found = self._certain(session, after, lambda: _records(session, after, limit), _offset)
+        if after != self._read:
+            self._received = _received(session, after)
+        for index, record in enumerate(found):
+            self._received = ascending(self._received, record.received)
+            if record.received != self._received:
+                found[index] = msgspec.structs.replace(record, received=self._received)
+        self._read = found[-1].offset if found else after
+        return found
 
     def _certain(
         self, session: Session, after: int, look: Callable[[], list[Entry]], number: Callable[[Entry], int]
@@ -117,14 +140,21 @@ class Follower:
     def _passed(self, session: Session, last: int) -> bool:
         """Whether all transactions have ended that could fill a gap below the last number when it was first seen."""
         if self._gap is None:
-            newest = session.connection().scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
-            self._gap = last, int(newest or 0)
-        bound, newest = self._gap
-        oldest = session.connection().scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
-        if int(oldest or 0) < newest:
+            self._gap = last, writers(session)
+        bound, then = self._gap
+        if then & writers(session):
             return False
         self._settled, self._gap = bound, None
         return True
+
+
+def writers(session: Session) -> frozenset[str]:
+    """The transactions on PostgreSQL that have begun to write to the log and have not ended.
+
+    A snapshot does not tell: it knows nothing of a transaction that is younger than all that have ended. The lock on
+    the table is taken before the first number is drawn.
+    """
+    return frozenset(session.connection().scalars(text(_WRITERS)))
 
 
 def publish(session: Session, messages: Sequence[Message], now: datetime | None = None) -> None:
@@ -151,6 +181,21 @@ def _records(session: Session, after: int, limit: int) -> list[Record]:
         Record(topic, key, body, STREAM, 0, cast(int, seq), micros(recorded))
         for topic, key, body, seq, recorded in session.connection().execute(statement)
     ]
+
+
+def ascending(before: Micros, recorded: Micros) -> Micros:
+    """When an entry was received that stands behind one that was received at `before`: not earlier.
+
+    Its writer's clock, and its commit, may have been overtaken. By more than `ASTRAY` nothing is: then the clock of
+    the one before was wrong, and is not followed.
+    """
+    return before if recorded < before <= recorded + ASTRAY else recorded
+
+
+def _received(session: Session, until: int) -> Micros:
+    """When the entry of number `until` was received."""
+    near = select(LogEntry.recorded).where(col(LogEntry.seq) > until - OVERTAKEN, col(LogEntry.seq) <= until)
+    return reduce(ascending, map(micros, session.exec(near.order_by(col(LogEntry.seq)))), 0)
 
 
 def _offset(record: Record) -> int:

@@ -15,12 +15,16 @@ from tocsin.events.errors import Conflict
 from tocsin.events.topics import EVENTS
 from tocsin.store import leases, positions
 from tocsin.store.engine import Store
-from tocsin.store.log import CHANNEL, STREAM, Follower, publish
+from tocsin.store.log import CHANNEL, STREAM, Follower, publish, writers
 from tocsin.store.tables import LogEntry
 
 SEAT: Final = timedelta(seconds=6)
 """How long a member that fell silent keeps its group's seat."""
 
+WRITING: Final = timedelta(milliseconds=50)
+"""How long to wait for what is being written, before it is known how much has not been read."""
+
+PAUSE_S: Final = 0.002
 STANDBY: Final = timedelta(seconds=1)
 
 
@@ -92,7 +96,16 @@ class LogSubscription:
         self._after = await self._store.look(self._committed)
 
     async def lag(self) -> int:
-        """Entries of the topics behind the committed position."""
+        """Entries of the topics behind the committed position; of those that are being written now, none is left out.
+
+        On PostgreSQL a transaction that takes longer than `WRITING` is not waited for.
+        """
+        if self._store.dialect == "sqlite":
+            return await self._store.run(self._behind)  # whoever writes has ended when it is our turn to
+        then, end = await self._store.look(writers), asyncio.get_running_loop().time() + WRITING.total_seconds()
+        while then and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(PAUSE_S)
+            then &= await self._store.look(writers)
         return await self._store.look(self._behind)
 
     async def _seated(self) -> bool:
