@@ -140,7 +140,7 @@ async def test_a_state_that_remembers_nothing_leaves_no_row(store: Store) -> Non
         [row] = session.exec(select(TriggerState)).all()
     assert row.due is not None
     played.clock.set(instant(row.due))
-    await played.goes_on()
+    await played.goes_on(1)
     with store.read() as session:
         assert session.exec(select(TriggerState)).all() == []
 
@@ -186,3 +186,13 @@ async def test_a_deadline_is_met_within_a_tenth_of_a_second(store: Store) -> Non
     stop.set()
     await asyncio.gather(serving)
     assert min(late) < 0.1, late  # the best of four: the machine may be busy with other tests
+
+
+async def test_a_host_that_stood_by_meets_the_deadlines_of_one_that_died(store: Store) -> None:
+    define(store, silent("stuck", **STUCK))
+    clock = a_clock()
+    first, standby = Played(store, clock), Played(store, clock)
+    await standby.goes_on()  # it has looked, and found nothing due
+    await first.happens(happened("run.started"))  # and the other one dies here
+    await standby.goes_on(31)
+    assert standby.fired == [(30.0, False)]

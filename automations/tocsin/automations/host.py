@@ -40,6 +40,8 @@ from tocsin.triggers.steps import Signal
 BATCH: Final = 1_000
 WAIT: Final = timedelta(milliseconds=500)
 PAUSE_S: Final = 1.0
+SETTLED: Final = 10_000
+"""How long (microseconds) an event may be on its way from its instant of reception into its writer's transaction."""
 
 Errors = Mapping[str, tuple[int, str]]
 
@@ -105,6 +107,7 @@ class Host:
         records = await subscription.fetch(self._batch, self._patience(wait))
         until = await self._horizon(subscription, records)
         if not records and until is None:
+            self._next_due = await self._store.look(ledger.next_due)  # another host's, if that has died
             return 0
         buried: set[int] = set()
         while not await self._handle(subscription, records, until, buried):
@@ -152,10 +155,11 @@ class Host:
 
     async def _horizon(self, subscription: Subscription, records: Sequence[Record]) -> Micros | None:
         """Up to when deadlines can be decided: all that was received by then has been read. None: nothing is due."""
+        now = micros(self._clock.now())
         if len({(one.stream, one.partition) for one in records}) == 1:
-            until = records[-1].received - 1
+            until = min(records[-1].received - 1, now)  # somebody's clock may run ahead
         else:
-            until = micros(self._clock.now())
+            until = now - SETTLED
             if self._next_due is None or self._next_due > until or records:
                 return None
             self._behind = await subscription.lag() > 0
@@ -167,7 +171,7 @@ class Host:
         """How long to wait for records: not beyond the next deadline, unless that waits for records itself."""
         if self._next_due is None or self._behind:
             return wait
-        return max(timedelta(0), min(wait, instant(self._next_due) - self._clock.now()))
+        return max(timedelta(0), min(wait, instant(self._next_due + SETTLED) - self._clock.now()))
 
     async def _handle(
         self, subscription: Subscription, records: Sequence[Record], until: Micros | None, buried: set[int]
