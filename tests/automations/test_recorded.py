@@ -93,6 +93,14 @@ def test_the_log_is_read_in_its_order_between_two_instants(store: Store) -> None
     assert len(everything) == 4
 
 
+def test_what_stands_later_in_the_log_was_received_later_as_the_host_sees_it(store: Store) -> None:
+    for at in (0, 2, 1, 3):
+        log(store, happened("x", number=1 + at), now=START + timedelta(seconds=at))
+    with store.read() as session:
+        found = [(one.event.id.int, (one.received - START).total_seconds()) for one in from_log(session)]
+    assert found == [(1, 0), (3, 2), (2, 2), (4, 3)]
+
+
 def test_a_long_log_is_read_to_its_end(sqlite_url: str) -> None:
     store = Store.open(sqlite_url)
     log(store, *(happened("x") for _ in range(2_001)))

@@ -15,11 +15,12 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
 from tocsin.events import codec
+from tocsin.events.clock import Micros, instant, micros
 from tocsin.events.errors import BadEvent, Invalid
 from tocsin.events.ids import derive
 from tocsin.events.model import Event
 from tocsin.events.topics import EVENTS, EXTERNAL
-from tocsin.store.log import HEARD, number
+from tocsin.store.log import HEARD, ascending, number
 from tocsin.store.tables import LogEntry
 
 _AT_ONCE: Final = 1_000
@@ -96,7 +97,13 @@ def recording(lines: Iterable[bytes], source: str, *, skip_bad: bool = False) ->
 
 
 def from_log(session: Session, since: datetime | None = None, until: datetime | None = None) -> Iterator[Recorded]:
-    """The events of the log that came from `since` on and before `until`, in its order."""
+    """The events of the log that came from `since` on and before `until`, in its order, received as its readers see
+    it: not before what stands before them.
+    """
+    return _ascending(_from_log(session, since, until))
+
+
+def _from_log(session: Session, since: datetime | None, until: datetime | None) -> Iterator[Recorded]:
     conditions: list[ColumnElement[bool]] = [col(LogEntry.topic).in_(_SHOWN)]
     conditions += [col(LogEntry.recorded) >= since] if since is not None else []
     conditions += [col(LogEntry.recorded) < until] if until is not None else []
@@ -124,7 +131,14 @@ def leading_up(session: Session, to: Logged, since: datetime, limit: int) -> lis
         col(LogEntry.seq) < to.seq, col(LogEntry.recorded) >= since, col(LogEntry.topic).in_(_SHOWN)
     )
     entries = session.exec(statement.order_by(col(LogEntry.seq).desc()).limit(limit)).all()
-    return [Recorded(codec.decode(one.body), one.recorded) for one in reversed(entries)]
+    return list(_ascending(Recorded(codec.decode(one.body), one.recorded) for one in reversed(entries)))
+
+
+def _ascending(logged: Iterable[Recorded]) -> Iterator[Recorded]:
+    received: Micros = 0
+    for event, recorded in logged:
+        received = ascending(received, micros(recorded))
+        yield Recorded(event, instant(received))
 
 
 def _read(line: bytes, place: int) -> Recorded:
