@@ -1,10 +1,15 @@
 """Automations as files and modules; errors that name file, line and field; YAML without its traps."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tocsin.automations.documents import automation_from, load, parse
+from tocsin.automations.export import export
 from tocsin.automations.findings import field_path
 from tocsin.automations.model import Automation
 from tocsin.events.errors import Invalid
@@ -133,6 +138,40 @@ def test_a_mistake_inside_a_trigger_of_triggers_is_told_with_its_line(right: str
     assert message in str(caught.value)
 
 
+def test_two_of_a_name_in_one_file_are_told_with_both_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(indented(ONE, "- ") + "\n" + indented(ONE, "- ") + "\n")
+    with pytest.raises(Invalid, match=r'a\.yaml: automation "late-orders" is defined twice, on line 1 and on line 9;'):
+        load(str(tmp_path / "a.yaml"))
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats() | st.sampled_from(["x", "*", "!a", "PT1M"])
+NAMES = st.sampled_from(["a", "type", "name"])
+VALUES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+FIELDS = ["type", "expect", "match", "match_related", "after", "where", "for_each", "posture", "threshold", "within"]
+FIELDS += ["window", "grace", "cooldown", "metric", "triggers", "require", "id", "_"]
+KINDS = st.sampled_from(["event", "compound", "sequence", "metric", "other"])
+TRIGGERS = st.recursive(
+    st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5),
+    lambda inner: st.fixed_dictionaries({"triggers": st.lists(inner, max_size=3), "type": KINDS}),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TRIGGERS, st.lists(st.dictionaries(st.sampled_from(["type", "notifier", "url", "budget"]), VALUES), max_size=2))
+def test_whatever_a_document_says_it_is_read_or_refused(trigger: Any, actions: list[Any]) -> None:
+    text = json.dumps([{"name": "x", "trigger": trigger, "actions": actions}])
+    try:
+        found = parse(text, "a.json")
+    except Invalid as error:
+        found = []
+        refused = str(error)
+    assert found or refused.startswith("a.json")
+    assert parse(export(found, "yaml"), "b.yaml") == found
+
+
 LOCATIONS = [
     pytest.param(("trigger", "event", "expect"), "trigger.expect", id="one kind of trigger"),
     pytest.param(("resolve_on", "event"), "resolve_on", id="the whole of it"),
@@ -157,7 +196,13 @@ def test_mistakes_in_json_have_lines_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [('{"a": 1, "a": 2}', '"a" is given twice'), ("{", "line 1"), ("[" * 100_000, "deep")]
+    ("text", "message"),
+    [
+        ('{"a": 1, "a": 2}', '"a" is given twice'),
+        ("{", "line 1"),
+        ("[" * 100_000, "deep"),
+        ("[NaN]", "NaN is not JSON"),
+    ],
 )
 def test_json_is_read_with_care(text: str, message: str) -> None:
     with pytest.raises(Invalid, match=message):

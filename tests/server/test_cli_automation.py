@@ -103,8 +103,9 @@ def test_an_export_is_applied_without_a_change(cli: Cli, form: str, suffix: str)
 def test_several_files_are_planned_together(cli: Cli) -> None:
     Path("more.yaml").write_text("name: more\ntrigger: {expect: [x]}\n")
     assert len(cli("plan", "rules.yaml", "more.yaml", "-o", "json").json()) == 3
-    twice = cli("plan", "rules.yaml", "rules.yaml")
-    assert (twice.code, '"late" is defined twice' in twice.err) == (1, True)
+    Path("again.yaml").write_text(RULES)
+    twice = cli("plan", "rules.yaml", "again.yaml")
+    assert (twice.code, '"late" is defined twice, in rules.yaml and in again.yaml' in twice.err) == (1, True)
 
 
 def test_an_automation_is_switched_off_and_on(cli: Cli) -> None:
@@ -114,6 +115,13 @@ def test_an_automation_is_switched_off_and_on(cli: Cli) -> None:
             assert cli(command, "late", "-o", "json").json() == [{"name": "late", "enabled": enabled, "change": change}]
         assert [row["enabled"] for row in cli("ls", "-o", "json").json()] == [True, enabled]
     assert 'unknown automation "lat"' in cli("enable", "lat").err
+
+
+def test_an_automation_is_removed_by_name(cli: Cli) -> None:
+    cli("apply", "rules.yaml")
+    assert cli("remove", "late", "-o", "json").json() == [{"name": "late", "change": "removed"}]
+    assert [row["name"] for row in cli("ls", "-o", "json").json()] == ["hook"]
+    assert 'unknown automation "late"; known: hook' in cli("remove", "late").err
 
 
 def test_an_export_of_what_is_not_there_names_what_is(cli: Cli) -> None:

@@ -53,8 +53,7 @@ def load(target: str) -> Loaded:
     path = Path(target)
     match path.suffix:
         case ".yaml" | ".yml" | ".json":
-            found = list(_parsed(_read(path), target))
-            return Loaded(tuple(one for one, _ in found), lines={one.name: lines for one, lines in found})
+            return _loaded(_parsed(_read(path), target), target)
         case ".py":
             return _collected(_module_at(path), target)
         case _:
@@ -67,11 +66,19 @@ def load_all(targets: Iterable[str]) -> Loaded:
     for target, one in found:
         if not (one.automations or one.notifiers):
             raise Invalid(f"{target}: no automation or notifier in it")
+    _each_once([(target, automation.name) for target, one in found for automation in one.automations])
     return Loaded(
         tuple(automation for _, one in found for automation in one.automations),
         tuple(block for _, one in found for block in one.notifiers),
         {name: lines for _, one in found for name, lines in one.lines.items()},
     )
+
+
+def _each_once(named: Iterable[tuple[str, str]]) -> None:
+    homes: dict[str, str] = {}
+    for target, name in named:
+        if homes.setdefault(name, target) != target:
+            raise Invalid(f'automation "{name}" is defined twice, in {homes[name]} and in {target}')
 
 
 def parse(text: str, source: str) -> list[Automation]:
@@ -82,6 +89,21 @@ def parse(text: str, source: str) -> list[Automation]:
 def automation_from(value: Any, source: str = "automation") -> Automation:
     """The automation that a JSON object describes. Raises `Invalid` with the field."""
     return _automation(value, source, _NO_LINES)
+
+
+def _loaded(found: Iterable[tuple[Automation, Lines]], source: str) -> Loaded:
+    """What a document holds. Raises `Invalid` with both lines for two automations of one name."""
+    automations: list[Automation] = []
+    placed: dict[str, Lines] = {}
+    for automation, lines in found:
+        if (first := placed.get(automation.name)) is not None:
+            raise Invalid(
+                f'{source}: automation "{automation.name}" is defined twice, on line {first.first} and on line '
+                f"{lines.first}; give each a name of its own"
+            )
+        automations.append(automation)
+        placed[automation.name] = lines
+    return Loaded(tuple(automations), lines=placed)
 
 
 def _parsed(text: str, source: str) -> Iterator[tuple[Automation, Lines]]:

@@ -71,8 +71,11 @@ def read_json(text: str, source: str) -> list[Document]:
             raise Invalid(f'{source}: key "{next(key for key in keys if keys.count(key) > 1)}" is given twice')
         return made
 
+    def no_constant(name: str) -> float:
+        raise Invalid(f"{source}: {name} is not JSON; use null or text")
+
     try:
-        value = json.loads(text, object_pairs_hook=once)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
     except json.JSONDecodeError as error:
         raise Invalid(f"{source}, line {error.lineno}: {error.msg}") from error
     except RecursionError as error:

@@ -79,6 +79,14 @@ def write_out(
     print(export([one.automation for one in listed], output), end="")
 
 
+@app.command
+def remove(name: Name, /, *, output: Output = "table") -> None:
+    """Forget an automation. What it has planned is still done, and whoever was told that it fired hears of the end."""
+    with opened() as store, store.begin() as session:
+        stored.remove(session, name, datetime.now(UTC))
+    show_rows([{"name": name, "change": "removed"}], output, ("name", "change"), "")
+
+
 for _name, _where, _help in (
     ("simulate", "tocsin.server.cli.simulating:run", "Say what would fire, on a file of events or on the log."),
     ("replay", "tocsin.server.cli.replaying:run", "Give an automation a stretch of the log once more."),
