@@ -124,6 +124,16 @@ def test_the_same_request_is_done_once(store: Store) -> None:
         assert get_run(session, run).version == 3
 
 
+def test_a_resume_that_is_asked_for_again_is_no_failure(store: Store) -> None:
+    run, cause = asked(store), Cause(request=uuid7())
+    with store.begin() as session:
+        suspend_run(session, run, now=NOW)
+        resume_run(session, run, cause=cause, now=NOW)
+        assert len(take(session)) == 1
+        assert state(resume_run(session, run, cause=cause, now=NOW)) == "Pending"
+        assert "not suspended" in state(resume_run(session, run, now=NOW))
+
+
 def test_a_change_says_which_automations_stand_behind_it(store: Store) -> None:
     run, cause = asked(store), Cause(uuid7(), 2, ("a", "b"))
     with store.begin() as session:

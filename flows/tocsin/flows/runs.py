@@ -145,7 +145,8 @@ def resume_run(
     """Let a suspended run go on, not before the time it was scheduled for. Raises NotFound."""
     run = load(session, run_id, lock=True)
     if run["state_type"] != StateType.PAUSED.value:
-        return FlowRun(**run) if run["state_name"] == RESUMING else Refusal(f"it is {run['state_name']}, not suspended")
+        asked = run["state_name"] == RESUMING or (cause.request and run["transition"] == str(cause.request))
+        return FlowRun(**run) if asked else Refusal(f"it is {run['state_name']}, not suspended")
     at = max(now, run["scheduled"]) if run["scheduled"] is not None else now
     return brought(session, run_id, resuming(at, reason), cause, now)
 
