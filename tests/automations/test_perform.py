@@ -97,6 +97,23 @@ async def test_a_tick_runs_its_deployment(store: Store, clock: ManualClock) -> N
     assert (run.parameters, run.creator) == ({"a": 1}, {RESOURCE_ID: "tocsin.schedule.nightly"})
 
 
+async def test_a_loop_over_emitted_events_is_refused_by_name(store: Store, clock: ManualClock) -> None:
+    define(
+        store,
+        on("a", {"type": "emit-event", "event": "y"}),
+        rule("b", {"type": "emit-event", "event": "x"}, trigger={"expect": ["y"]}),
+        rule("told", {"type": "do-nothing"}, trigger={"expect": ["tocsin.automation.action.failed"]}),
+    )
+    await decided(store, clock, happened("x"))
+    for _ in range(5):
+        await Performer(store, clock).settle()
+        await decided(store, clock)
+    [refused] = told(store, "tocsin.automation.action.failed")
+    assert "a → b → a" in refused.payload["reason"]
+    assert sorted(row.automation for row in invocations(store)) == ["a", "a", "b", "told"]
+    assert [event.depth for event in told(store, "y")] == [1]
+
+
 TELL = {"type": "send-notification", "notifier": "pager"}
 
 
