@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from tocsin.automations import store
 from tocsin.automations.evaluate import Decided
 from tocsin.automations.model import Automation
-from tocsin.automations.recorded import Logged, Recorded, find, leading_up
+from tocsin.automations.recorded import Logged, find, leading_up
 from tocsin.automations.simulation import Playing
 from tocsin.automations.tables import StoredEvaluation, StoredFiring, StoredInvocation
 from tocsin.automations.why import OFF, Condition, conditions, reach, said, told, unmatched
@@ -150,13 +150,13 @@ def _anew(session: Session, automation: Automation, found: Logged) -> tuple[str,
 def _decided_again(session: Session, automation: Automation, found: Logged) -> tuple[Decided, int]:
     playing = Playing([automation])
     since = found.received - 2 * reach(automation.trigger) - timedelta(seconds=1)
-    before = leading_up(session, found, since, LOOKED_BACK)
+    happened = leading_up(session, found, since, LOOKED_BACK)
     decided = Decided()
-    for event, received in [*before, Recorded(found.event, found.received)]:
+    for event, received in happened:
         playing.begin(micros(received))
         playing.wait(micros(received) - 1)
         decided = playing.tell(event, micros(received))
-    return decided, len(before)
+    return decided, len(happened) - 1
 
 
 def _firings(session: Session, name: str, event_id: UUID) -> list[Fired]:

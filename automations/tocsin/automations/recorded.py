@@ -126,12 +126,13 @@ def find(session: Session, event_id: UUID) -> Logged | None:
 
 
 def leading_up(session: Session, to: Logged, since: datetime, limit: int) -> list[Recorded]:
-    """The events of the log that came from `since` on and before `to`, in its order: the last `limit` of them."""
+    """The events of the log that came from `since` on, in its order, up to `to`, which is the last: `limit` and it."""
     statement = select(LogEntry).where(
         col(LogEntry.seq) < to.seq, col(LogEntry.recorded) >= since, col(LogEntry.topic).in_(_SHOWN)
     )
     entries = session.exec(statement.order_by(col(LogEntry.seq).desc()).limit(limit)).all()
-    return list(_ascending(Recorded(codec.decode(one.body), one.recorded) for one in reversed(entries)))
+    before = [Recorded(codec.decode(one.body), one.recorded) for one in reversed(entries)]
+    return list(_ascending([*before, Recorded(to.event, to.received)]))
 
 
 def _ascending(logged: Iterable[Recorded]) -> Iterator[Recorded]:
