@@ -147,9 +147,8 @@ def test_the_changelog_stays_in_proportion_to_what_is_remembered() -> None:
     log = Log()
     shard = log.take_over("one")
     for number in range(2_000):
-        changed: dict[Place, Held | None] = {
-            ("a", (str((number * 100 + n) % 500),)): Held(b'{"count":%d}' % number, None) for n in range(100)
-        }
+        keys = (str((number * 100 + n) % 500) for n in range(100))
+        changed: dict[Place, Held | None] = {("a", (key,)): Held(b'{"count":%d}' % number, None) for key in keys}
         log.batch(shard, changed, number)
         if shard.roll() is not None:
             log.roll(shard)

@@ -67,14 +67,13 @@ async def test_what_is_cut_off_is_gone(apache_kafka: ApacheBroker, topic_prefix:
 async def test_a_member_that_has_read_all_says_when_it_knew(kafka_bus: "KafkaBus") -> None:
     await kafka_bus.publish([Message(EVENTS, "k", b"x")])
     async with kafka_bus.subscribe("g", [EVENTS]) as member:
-        assert await member.caught_up() == {}
+        assert await member.ends() == []
         records: list[Record] = []
         while not records:
             records = await member.fetch()
-        found: dict[tuple[str, int], int] = {}
-        while len(found) < 8:
+        while len(found := await member.ends()) < 8:
             await member.fetch()
-            found = await member.caught_up()
     [record] = records
-    assert found[EVENTS, record.partition] >= record.received
-    assert {topic for topic, _ in found} == {EVENTS}
+    [end] = [one for one in found if one.partition == record.partition]
+    assert (end.topic, end.stream, end.offset) == (EVENTS, record.stream, 1)
+    assert end.at >= record.received

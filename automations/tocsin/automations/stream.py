@@ -7,6 +7,7 @@ when the lane has said `done`, and not before; which partitions are ours is told
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import faust
@@ -15,8 +16,8 @@ from tocsin.automations.stream_lane import GROUP, Arrived
 from tocsin.events.errors import Unavailable
 from tocsin.events.topics import SIGNALS
 
-SESSION_S: Final = 8.0
-HEARTBEAT_S: Final = 1.0
+SESSION: Final = timedelta(seconds=8)
+LOOK_S: Final = 1.0
 REQUEST_S: Final = 20.0
 COMMIT_EVERY_S: Final = 1.0
 BUFFERED: Final = 64
@@ -43,12 +44,15 @@ class Owner(Protocol):
 
 
 class Intake:
-    """One member of the group that decides. A new one is made for each start."""
+    """One member of the group that decides. A new one is made for each start.
 
-    def __init__(self, address: str, prefix: str, owner: Owner) -> None:
+    One that is silent for `session` is taken for dead.
+    """
+
+    def __init__(self, address: str, prefix: str, owner: Owner, session: timedelta = SESSION) -> None:
         self._address, self._owner = address, owner
         self._folder = tempfile.TemporaryDirectory(prefix="tocsin-stream-")
-        self._app = _app(address, prefix, self._folder.name)
+        self._app = _app(address, prefix, self._folder.name, session)
         self._feed(self._app.topic(prefix + SIGNALS, key_type=bytes, value_type=bytes))
 
     async def start(self) -> None:
@@ -64,7 +68,7 @@ class Intake:
         while not stop.is_set():
             if self._app.should_stop or self._app.crashed:
                 raise Unavailable(f"Kafka at {self._address}: the stream has crashed: {self._app.crash_reason!r}")
-            await _either(stop, HEARTBEAT_S)
+            await _either(stop, LOOK_S)
 
     async def stop(self) -> None:
         """Commit what is done, and leave."""
@@ -94,7 +98,7 @@ class Intake:
         self._app.on_partitions_revoked.connect(revoked, weak=False)
 
 
-def _app(address: str, prefix: str, folder: str) -> Any:
+def _app(address: str, prefix: str, folder: str, session: timedelta) -> Any:
     brokers = ";".join(f"kafka://{one.strip()}" for one in address.split(","))
     return faust.App(
         prefix + GROUP,
@@ -106,10 +110,10 @@ def _app(address: str, prefix: str, folder: str) -> Any:
         key_serializer="raw",
         value_serializer="raw",
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=SESSION_S,
-        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_session_timeout=session.total_seconds(),
+        broker_heartbeat_interval=session.total_seconds() / 8,
         broker_request_timeout=REQUEST_S,
-        broker_rebalance_timeout=SESSION_S,
+        broker_rebalance_timeout=2 * session.total_seconds(),
         broker_commit_interval=COMMIT_EVERY_S,
         broker_max_poll_records=BUFFERED,
         stream_buffer_maxsize=BUFFERED,

@@ -1,7 +1,7 @@
 """Decisions on their way from the partition that made them to the database: what lies on `tocsin.invocations`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Final
@@ -16,14 +16,23 @@ from tocsin.triggers.steps import Firing
 RECORD_BYTES: Final = 500_000
 DECISION_BYTES: Final = 1_800_000
 
-_encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(Decisions)
+
+class Told(Decisions):
+    """Decisions and counts of one record. `routed` says how far a router has come: stream, partition, next
+    offset.
+    """
+
+    routed: tuple[tuple[str, int, int], ...] = ()
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
     """Decisions that are encoded one by one, so that a record is closed before it is too large."""
 
     firings: list[msgspec.Raw] = []
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(Told)
 
 
 def records(firings: Sequence[Decision]) -> list[bytes]:
@@ -44,15 +53,22 @@ def tally(
     traces: Sequence[Evaluation] = (),
     concerned: Counter[str] | None = None,
     events: int = 0,
-    errors: dict[str, tuple[int, str]] | None = None,
+    errors: Mapping[str, tuple[int, str]] | None = None,
+    routed: Sequence[tuple[str, int, int]] = (),
 ) -> bytes:
     """The record that carries what is counted, and why the rest fired nothing."""
     return _encode(
-        Decisions(traces=_newest(traces), events=events, concerned=dict(concerned or {}), errors=dict(errors or {}))
+        Told(
+            traces=_newest(traces),
+            events=events,
+            concerned=dict(concerned or {}),
+            errors=dict(errors or {}),
+            routed=tuple(routed),
+        )
     )
 
 
-def decisions(body: bytes) -> Decisions:
+def decisions(body: bytes) -> Told:
     """The decisions in a record. Raises `BadEvent` when they are none."""
     try:
         return _decoder.decode(body)

@@ -7,9 +7,10 @@ events ─▶ route ─▶ signals ─▶ lanes: decide ─▶ invocations ─�
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
-from tocsin.automations.stream import Intake
+from tocsin.automations.stream import SESSION, Intake
 from tocsin.automations.stream_lane import Room
 from tocsin.automations.stream_lanes import Figures, Lanes
 from tocsin.automations.stream_ledger import deciding, hearing
@@ -24,6 +25,7 @@ from tocsin.store.signals import first
 
 PAUSE_S: Final = 1.0
 REPORT_S: Final = 10.0
+LOOK_S: Final = 1.0
 
 _LOG = logging.getLogger("tocsin.automations.stream")
 
@@ -31,7 +33,8 @@ _LOG = logging.getLogger("tocsin.automations.stream")
 class StreamHost:
     """Evaluates automations on Kafka, together with all other members on the same topics and database.
 
-    `report` is told every ten seconds how it fares.
+    `report` is told every ten seconds how it fares, every second while partitions are taken over. A member that is
+    silent for `session` is taken for dead.
     """
 
     def __init__(
@@ -41,12 +44,13 @@ class StreamHost:
         *,
         clock: Clock | None = None,
         report: Callable[[Figures], object] | None = None,
+        session: timedelta = SESSION,
     ) -> None:
         self._bus, self._clock = bus, clock or SystemClock()
         self._rulebook = Rulebook(store)
         self._router = Router(bus, self._rulebook, self._clock)
         self._ledger, self._hearing = deciding(store, bus, self._clock), hearing(store, bus, self._clock)
-        self._report = report or _log
+        self._report, self._silence = report or _log, session
         self._lanes: Lanes | None = None
 
     @property
@@ -87,7 +91,7 @@ class StreamHost:
         """One membership in all groups; ends with the first part that fails."""
         await self._rulebook.refresh()
         lanes = self._lanes = Lanes(await self._room())
-        intake = Intake(self._bus.address, self._bus.prefix, lanes)
+        intake = Intake(self._bus.address, self._bus.prefix, lanes, self._silence)
         try:
             await intake.start()
             async with asyncio.TaskGroup() as group:
@@ -108,7 +112,8 @@ class StreamHost:
     async def _watch(self, lanes: Lanes, stop: asyncio.Event) -> None:
         """Report until `stop`; raises what a lane has failed with."""
         while not stop.is_set():
-            await first(stop.wait(), asyncio.sleep(REPORT_S), asyncio.wait({lanes.failed}))
+            pause = REPORT_S if lanes.settled else LOOK_S
+            await first(stop.wait(), asyncio.sleep(pause), asyncio.wait({lanes.failed}))
             if lanes.failed.done():
                 lanes.failed.result()
             self._report(await lanes.figures())

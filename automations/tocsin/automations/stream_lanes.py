@@ -92,6 +92,11 @@ class Lanes:
         """How many partitions are taken over."""
         return sum(lane.recovered for lane in self._lanes.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether something was dealt, and all of it is taken over."""
+        return self.ready == len(self._lanes) > 0
+
     async def close(self) -> None:
         """Wait until nobody works any more."""
         self.revoked()

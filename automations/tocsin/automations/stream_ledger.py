@@ -9,8 +9,9 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlmodel import Session
 
-from tocsin.automations.recording import Decisions, record
-from tocsin.automations.stream_decisions import decisions, together
+from tocsin.automations.recording import record
+from tocsin.automations.stream_decisions import Told, decisions, together
+from tocsin.automations.stream_route import GROUP as ROUTED
 from tocsin.events import codec
 from tocsin.events.bus import Bus, Record, Subscription
 from tocsin.events.clock import Clock
@@ -109,11 +110,13 @@ class Keeper(Generic[T]):
             await subscription.bury(record, reason)
 
 
-def deciding(store: Store, bus: Bus, clock: Clock) -> Keeper[Decisions]:
+def deciding(store: Store, bus: Bus, clock: Clock) -> Keeper[Told]:
     """Writes decisions into the ledger."""
 
-    def write(session: Session, found: Sequence[Decisions]) -> None:
+    def write(session: Session, found: Sequence[Told]) -> None:
         record(session, together(found), clock.now())
+        for one in found:
+            positions.reach(session, ROUTED, {(stream, number): offset for stream, number, offset in one.routed})
 
     return Keeper(store, bus, GROUP, INVOCATIONS, BATCH, lambda one: decisions(one.body), write)
 

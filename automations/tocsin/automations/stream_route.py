@@ -69,6 +69,7 @@ class Router:
         self._bus, self._rulebook, self._clock = bus, rulebook, clock
         self._signals, self._decisions = Partitions(bus, SIGNALS), Partitions(bus, INVOCATIONS)
         self._counted, self._errors = 0, dict[str, tuple[int, str]]()
+        self._ends: set[tuple[str, int, int]] = set()
         self._reached: dict[str, Micros] = {}
         self._told: dict[str, Micros] = {}
         self._tell_at = 0.0
@@ -106,21 +107,22 @@ class Router:
         if now < self._tell_at:
             return
         self._tell_at = now + TELL_EVERY_S
-        for (topic, number), at in (await subscription.caught_up()).items():
-            source = f"{topic}/{number}"
-            self._reached[source] = max(self._reached.get(source, 0), at - SKEW)
-        await self._count()
+        ends = await subscription.ends()
+        for end in ends:
+            source = f"{end.topic}/{end.partition}"
+            self._reached[source] = max(self._reached.get(source, 0), end.at - SKEW)
         if news := {source: at for source, at in self._reached.items() if self._told.get(source) != at}:
             await self._signals.write({number: [clock_pack(news)] for number in range(width)})
             self._told |= news
+        await self._count([(end.stream, end.partition, end.offset) for end in ends])
 
-    async def _count(self) -> None:
-        """Tell how many events there were, and which conditions have failed, since the last time."""
+    async def _count(self, routed: Sequence[tuple[str, int, int]]) -> None:
+        """Tell how many events there were, how far that is, and which conditions have failed since the last time."""
         errors = dict(self._rulebook.rules.index.errors)
-        news = {name: found for name, found in errors.items() if found != self._errors.get(name)}
-        if self.count == self._counted and not news:
-            return
-        since = {name: (count - self._errors.get(name, (0, ""))[0], reason) for name, (count, reason) in news.items()}
+        since = {name: (count - self._errors.get(name, (0, ""))[0], reason) for name, (count, reason) in errors.items()}
         failed = {name: found for name, found in since.items() if found[0] > 0}
-        await self._decisions.write({0: [tally(events=self.count - self._counted, errors=failed)]})
-        self._counted, self._errors = self.count, errors
+        moved = [one for one in routed if one not in self._ends]
+        if self.count == self._counted and not failed and not moved:
+            return
+        await self._decisions.write({0: [tally(events=self.count - self._counted, errors=failed, routed=moved)]})
+        self._counted, self._errors, self._ends = self.count, errors, {*routed}

@@ -24,12 +24,11 @@ from aiokafka.partitioner import murmur2
 from tocsin.events import topic_plan
 from tocsin.events.administration import create, settled, widths
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
-from tocsin.events.clock import Micros
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
 from tocsin.events.farewell import end
 from tocsin.events.holdings import Membership, Place
 from tocsin.events.hush import Hush, hush
-from tocsin.events.lanes import Headers, caught_up, end_consumer, send_lanes
+from tocsin.events.lanes import End, Headers, end_consumer, ends, send_lanes
 from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
 from tocsin.events.topics import EVENTS, TOPICS, Topic
 
@@ -325,12 +324,12 @@ class KafkaSubscription:
         handled = dict(zip(places, committed, strict=True))
         return sum(max(0, ends[place] - max(first[place], handled[place] or 0)) for place in places)
 
-    async def caught_up(self) -> dict[Place, Micros]:
-        """Partitions (topic, number) of which everything is fetched, and when the broker said so."""
+    async def ends(self) -> list[End]:
+        """The partitions of this member of which everything is fetched."""
         if self._consumer is None or not self._member.reading:
-            return {}
-        found = await self._bus.ask(caught_up(self._consumer))
-        return {(place.topic.removeprefix(self._bus.prefix), place.partition): at for place, at in found.items()}
+            return []
+        found: list[End] = await self._bus.ask(ends(self._consumer, self._bus.prefix, self._cluster))
+        return found
 
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:

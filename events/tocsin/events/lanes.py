@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tocsin.events.bus import Message
@@ -55,12 +56,25 @@ async def _send_batch(producer: Any, place: Any, batch: Any) -> int:
     return int(sent.offset)
 
 
-async def caught_up(consumer: Any) -> dict[Any, Micros]:
-    """The lanes that the consumer has read to their end, and when the broker last said where that is."""
-    found = {}
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a partition as the broker gave it at `at`: everything before `offset` had been fetched by then."""
+
+    topic: str
+    stream: str
+    partition: int
+    offset: int
+    at: Micros
+
+
+async def ends(consumer: Any, prefix: str, cluster: str) -> list[End]:
+    """The ends that the consumer has come to."""
+    found = []
     for place in consumer.assignment():
-        if (high := consumer.highwater(place)) is not None and await consumer.position(place) >= high:
-            found[place] = 1000 * consumer.last_poll_timestamp(place)
+        high = consumer.highwater(place)
+        if high is not None and await consumer.position(place) >= high:
+            topic, stream = place.topic.removeprefix(prefix), f"{cluster}/{place.topic}"
+            found.append(End(topic, stream, place.partition, high, 1000 * consumer.last_poll_timestamp(place)))
     return found
 
 

@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +16,7 @@ import structlog
 
 from tocsin.events.errors import Invalid, TocsinError
 from tocsin.server.logs import set_up
-from tocsin.server.pulse import beat
+from tocsin.server.pulse import beat, note
 from tocsin.server.settings import Settings
 from tocsin.server.wiring import Parts, open_parts, topics_ready
 
@@ -55,9 +55,27 @@ def _scheduler(parts: Parts) -> Iterator[Service]:
 
 
 def _processor(parts: Parts) -> Iterator[Service]:
+    if parts.settings.streams:
+        yield from _stream(parts)
+        return
     from tocsin.automations.host import Host
 
     yield Service("host", Host(parts.store, parts.bus, clock=parts.clock).serve)
+
+
+def _stream(parts: Parts) -> Iterator[Service]:
+    from tocsin.automations.stream_host import StreamHost
+    from tocsin.automations.stream_lanes import Figures
+    from tocsin.events.kafka import KafkaBus
+
+    if not isinstance(parts.bus, KafkaBus):
+        raise Invalid("TOCSIN_PROCESSOR=stream needs Kafka: set TOCSIN_KAFKA_BOOTSTRAP_SERVERS, or leave it at auto")
+
+    def report(figures: Figures) -> None:
+        logger.info("stream", **asdict(figures))
+        note(parts.settings.home, "processor", asdict(figures))
+
+    yield Service("stream", StreamHost(parts.store, parts.bus, clock=parts.clock, report=report).serve)
 
 
 def _dispatcher(parts: Parts) -> Iterator[Service]:

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder whose files (`tocsin_api_key`, ...) give settings that the environment does not.",
     )
+    processor: Literal["auto", "embedded", "stream"] = Field(
+        default="auto",
+        description="How automations are decided. `stream`: on Kafka, by any number of processors at once. "
+        "`embedded`: in the database. `auto`: `stream` where Kafka is set.",
+    )
     work_pool: str = Field(default="default", description="The pool from which a worker takes runs.")
     worker_limit: int = Field(default=4, ge=1, le=1000, description="How many runs one worker has under way at once.")
     log_level: LogLevel = Field(default="INFO", description="The least that is logged.")
@@ -77,6 +82,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is asked in turn: arguments, the environment, the folder of secrets that the environment names."""
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=_secrets_dir())
+
+    @property
+    def streams(self) -> bool:
+        """Whether automations are decided on Kafka."""
+        return self.processor == "stream" or (self.processor == "auto" and bool(self.kafka_bootstrap_servers))
 
     @property
     def url(self) -> str | None:

@@ -1,6 +1,6 @@
 """How far a group of readers has come, stored in the transaction of what the records caused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -28,6 +28,16 @@ def advance(session: Session, consumer: str, records: Sequence[Record]) -> bool:
     """
     ordered = sorted(records, key=_place)
     return all(_advance(session, consumer, place, list(group)) for place, group in groupby(ordered, _place))
+
+
+def reach(session: Session, consumer: str, reached: Mapping[Place, int]) -> None:
+    """Note that the group has come so far, which is kept elsewhere; what is further already stays."""
+    for (stream, partition), offset in reached.items():
+        key = {"consumer": consumer, "stream": stream, "partition": partition}
+        if not insert_new(session, Position, [{**key, "next_offset": offset}]):
+            mine = update(Position).where(col(Position.consumer) == consumer, col(Position.stream) == stream)
+            mine = mine.where(col(Position.partition) == partition, col(Position.next_offset) < offset)
+            session.connection().execute(mine.values(next_offset=offset))
 
 
 def _place(record: Record) -> Place:

@@ -24,7 +24,8 @@ def health(
     """Exit code 0 when the role is well, else 1 and the reason.
 
     The server is asked at TOCSIN_API_URL, or where it listens on this machine. For another role: its process writes a
-    mark under TOCSIN_HOME every few seconds, and the mark has to be fresh; with --ready the database has to answer too.
+    mark under TOCSIN_HOME every few seconds, and the mark has to be fresh; with --ready the database has to answer too,
+    and a processor must have taken its partitions over. How a processor on Kafka fares is said along with it.
     """
     settings = load()
     found = _server(settings, ready) if role == "server" else _process(settings, role, ready)
@@ -57,14 +58,19 @@ def _said(error: HTTPError) -> dict[str, Any]:  # Any: members of JSON
 
 
 def _process(settings: Settings, role: str, ready: bool) -> dict[str, Any]:  # Any: members of JSON
-    from tocsin.server.pulse import age
+    from tocsin.server.pulse import age, noted
 
     old = age(settings.home, role)
     if old is None:
         return {"status": "unknown", "reason": f"no {role} runs with TOCSIN_HOME={settings.home}"}
     if old.total_seconds() > 15:
         return {"status": "silent", "reason": f"the {role}'s last mark is {old.total_seconds():.0f} s old"}
-    return _database(settings) if ready else {"status": "ok"}
+    figures = noted(settings.home, role)
+    if not ready:
+        return {"status": "ok", **figures}
+    if figures.get("ready", 0) < figures.get("partitions", 0):
+        return {"status": "not ready", "reason": f"the {role} is taking its partitions over", **figures}
+    return {**_database(settings), **figures}
 
 
 def _database(settings: Settings) -> dict[str, Any]:  # Any: members of JSON

@@ -18,6 +18,7 @@ from tocsin.store.log import STREAM
 from tocsin.store.tables import LogEntry
 
 HOST: Final = "automations"
+ROUTER: Final = "automations-route"
 REPORT: Final = "orders.repaired"
 _OPEN: Final = ("pending", "sending", "unknown")
 
@@ -98,7 +99,7 @@ def _waiting(session: Session) -> dict[str, int]:
 
 def _behind(session: Session) -> int:
     """Events that the host has not evaluated: by number on the log, by count on a bus that the log is relayed to."""
-    reached = positions.offsets(session, HOST)
+    reached = positions.offsets(session, HOST) or positions.offsets(session, ROUTER)
     waiting = select(func.count()).select_from(LogEntry).where(_public())
     if place := reached.get((STREAM, 0)):
         return _count(session, waiting.where(col(LogEntry.seq) >= place))
