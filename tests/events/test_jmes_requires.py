@@ -38,6 +38,8 @@ OPERATORS = {"<": lt, "<=": le, "==": eq, ">": gt, ">=": ge}
         pytest.param("a == `5`", [], [Bound(("a",), "==", 5)], True, id="a number to equal"),
         pytest.param("`5` == a", [], [Bound(("a",), "==", 5)], True, id="a number to equal the other way round"),
         pytest.param("a == `true`", [], [], False, id="true is no number to equal"),
+        pytest.param(f"a > `{10**400}`", [], [Bound(("a",), ">", 10**400)], True, id="a number that no float holds"),
+        pytest.param("a < `1e999`", [], [], False, id="a number without end"),
         pytest.param("a == `5` || a == `6`", [], [], False, id="alternatives of numbers"),
         pytest.param("a != 'x'", [], [], False, id="an inequality"),
         pytest.param("!(a == 'x')", [], [], False, id="a negation"),

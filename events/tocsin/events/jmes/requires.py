@@ -7,7 +7,7 @@ Each says exactly as much as the operand it is read from.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from typing import Final, Literal, cast
 
 from tocsin.events.jmes.closures import constants
@@ -88,7 +88,7 @@ def _bound(node: Node) -> Bound | None:
     if kind not in _OPERATORS:
         return None
     path, number, mirrored = _sides(node)
-    if not path or type(number) not in NUMBERS or not isfinite(cast(float, number)):
+    if not path or type(number) not in NUMBERS or not -inf < cast(float, number) < inf:
         return None
     return Bound(path, _OPERATORS[MIRRORED.get(kind, kind) if mirrored else kind], cast(float, number))
 
