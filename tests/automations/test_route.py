@@ -214,6 +214,11 @@ def test_who_joins_later_does_not_inherit_errors() -> None:
         pytest.param("payload.n > `2` && payload.n < `3.5`", [2.5, 3, 3.0], id="between"),
         pytest.param("payload.n > `2.4999` && payload.n < `2.5001`", [2.5], id="a narrow band"),
         pytest.param("payload.n > `3` && payload.n < `3`", [], id="an empty band"),
+        pytest.param("payload.n >= `3` && payload.n <= `3`", [3, 3.0], id="a band of one number"),
+        pytest.param("payload.n > `0` && payload.n < `3e30`", [2, 2.5, 3, 3.0, 3.5, 4], id="a band of big numbers"),
+        pytest.param(f"payload.n > `3.5` && payload.n < `{10**401}`", [4, 10**400], id="a band no float holds"),
+        pytest.param("payload.n > `2` && payload.n < `4` && payload.n == `3`", [3, 3.0], id="a number in a band"),
+        pytest.param("payload.n > `2` && payload.n > `3` && payload.n < `4`", [3.5], id="two numbers to be above"),
     ],
 )
 def test_a_bound_is_met_by_numbers_only(condition: str, met: list[float]) -> None:

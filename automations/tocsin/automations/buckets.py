@@ -93,9 +93,9 @@ class Asks(msgspec.Struct, gc=False):
     def put(self, entry: Entry, left: Left) -> None:
         """File an entry that is not here yet."""
         if left.rung is not None:
-            side, number = left.rung
+            side = left.rung.side
             ladder = self.ladders.get(side) or self.ladders.setdefault(side, Ladder(side))
-            ladder.at(number, Bucket).put(entry, Left(None, left.condition))
+            ladder.at(left.rung, Bucket).put(entry, Left(None, left.condition))
         elif left.condition is not None:
             group = self.groups.get(left.condition) or self.groups.setdefault(left.condition, Group())
             insort(group.entries, entry, key=_rank)
@@ -103,14 +103,13 @@ class Asks(msgspec.Struct, gc=False):
     def drop(self, entry: Entry, left: Left) -> None:
         """Take out what `put` with the same arguments filed."""
         if left.rung is not None:
-            side, number = left.rung
-            ladder = self.ladders[side]
-            bucket = ladder.at(number, Bucket)
+            ladder = self.ladders[left.rung.side]
+            bucket = ladder.at(left.rung, Bucket)
             bucket.drop(entry, Left(None, left.condition))
             if bucket.empty:
-                ladder.forget(number)
+                ladder.forget(left.rung)
             if not len(ladder):
-                del self.ladders[side]
+                del self.ladders[left.rung.side]
         elif left.condition is not None:
             group = self.groups[left.condition]
             _remove(group.entries, entry)

@@ -155,8 +155,8 @@ def _left(specification: Specification, claims: Iterable[_Claim], chosen: Sequen
 
 
 def _left_to_ask(where: Expression | None, answered: int, step: Rung | None) -> Expression | None:
-    """The rest of the condition when the places answer all its demands and the rung its one bound, else the whole."""
+    """The rest of the condition when the places answer all its demands and the rung its bounds, else the whole."""
     if where is None:
         return None
-    all_answered = answered == len(where.demands) and len(where.bounds) == (step is not None)
+    all_answered = answered == len(where.demands) and len(where.bounds) == (step.answers if step else 0)
     return where.rest if all_answered else where
