@@ -1,5 +1,6 @@
 """A compiled expression."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -124,3 +125,20 @@ def _closure(factory: closures.Factory, tree: Node, scope: Scope, purse: bool) -
 def reader(path: tuple[str, ...]) -> Evaluate:
     """What gives, of an event, the value that a demand or a bound on `path` is about."""
     return EventScope().path(path)
+
+
+def check_over(text: str, names: Collection[str]) -> Expression:
+    """The compiled expression over objects that have these members and no others.
+
+    Raises `Invalid` like `compile`, and for what cannot be meant, a path that begins with another name among it.
+    """
+    tree, scope, expression = parse(text), EventScope(), compile(text)
+    closures.value(tree, scope)
+    if found := lints(text, tree, ()):
+        raise refused(text, "; ".join(found))
+    if unknown := sorted(name for name in scope.read if name is not None and name not in names):
+        first = unknown[0]
+        raise refused(
+            text, f"there is no {first!r}, only {', '.join(names)}; write body.{first}, or '{first}' for text"
+        )
+    return expression
