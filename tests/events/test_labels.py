@@ -78,6 +78,7 @@ def test_a_prepared_test_agrees_with_the_pattern(patterns: labels.Patterns, valu
 @given(few, st.text("ab", max_size=12))
 def test_names_agree_with_globs_whose_star_is_never_empty(pattern: str, name: str) -> None:
     assert labels.name_matches(pattern, name) is fnmatchcase(name, pattern.replace("*", "?*"))
+    assert labels.name_test(pattern)(name) is labels.name_matches(pattern, name)
 
 
 def test_a_pattern_of_many_stars_is_quick_on_a_long_value() -> None:

@@ -4,11 +4,11 @@ Which shelves a name belongs to is remembered until a pattern that fits it comes
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tocsin.automations.shelf import Shelf
-from tocsin.events.labels import name_matches
+from tocsin.events.labels import name_matches, name_test
 
 REMEMBERED_NAMES: Final = 4_096
 ANY: Final = ""
@@ -21,7 +21,7 @@ class Names:
     def __init__(self) -> None:
         self._shelves: dict[str, Shelf] = {}
         self._lengths: Counter[int] = Counter()
-        self._others: dict[str, Shelf] = {}
+        self._others: dict[str, tuple[Callable[[str], bool], Shelf]] = {}
         self._plans: dict[str, tuple[Shelf, ...]] = {}
 
     @property
@@ -61,7 +61,7 @@ class Names:
         if _is_prefix(pattern):
             self._lengths[len(pattern)] += 1
         elif "*" in pattern or pattern == ANY:
-            self._others[pattern] = shelf
+            self._others[pattern] = _fits(pattern), shelf
         self._forget(pattern)
 
     def _forget(self, pattern: str) -> None:
@@ -69,13 +69,13 @@ class Names:
         if "*" not in pattern and pattern != ANY:
             self._plans.pop(pattern, None)
             return
-        for name in [name for name in self._plans if _fits(pattern, name)]:
+        for name in list(filter(_fits(pattern), self._plans)):
             del self._plans[name]
 
     def _fitting(self, name: str) -> Iterable[Shelf]:
         patterns = [name, *(f"{name[: length - 1]}*" for length in self._lengths if length <= len(name))]
         yield from (shelf for pattern in patterns if (shelf := self._shelves.get(pattern)) is not None)
-        yield from (shelf for pattern, shelf in self._others.items() if _fits(pattern, name))
+        yield from (shelf for fits, shelf in self._others.values() if fits(name))
 
 
 def patterns(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,5 +90,5 @@ def _is_prefix(pattern: str) -> bool:
     return pattern.find("*") == len(pattern) - 1 and pattern != ANY
 
 
-def _fits(pattern: str, name: str) -> bool:
-    return pattern == ANY or name_matches(pattern, name)
+def _fits(pattern: str) -> Callable[[str], bool]:
+    return name_test(pattern) if pattern != ANY else lambda name: True

@@ -48,6 +48,17 @@ def value_test(patterns: Patterns) -> Callable[[str], bool]:
     return lambda value: any(test(value) for test in tests)
 
 
+def name_test(pattern: str) -> Callable[[str], bool]:
+    """`name_matches` for this pattern, prepared once."""
+    if "*" not in pattern:
+        return lambda name: name == pattern
+    if pattern.index("*") == len(pattern) - 1:
+        prefix = pattern[:-1]
+        return lambda name: name.startswith(prefix) and len(name) > len(prefix)
+    expression = _name_expression(pattern)
+    return lambda name: expression.fullmatch(name) is not None
+
+
 def labels_test(specification: Mapping[str, Patterns]) -> Callable[[Mapping[str, str]], bool]:
     """`matches` for this specification, prepared once."""
     tests = tuple((label, value_test(patterns)) for label, patterns in specification.items())
