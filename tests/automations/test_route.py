@@ -106,6 +106,14 @@ def test_signals_are_ordered_by_automation_then_key_with_all_hits() -> None:
     ]
 
 
+def test_a_trigger_of_many_leaves_hits_the_last_one() -> None:
+    inner: dict[str, object] = {"expect": ["b"]}
+    for _ in range(3):
+        inner = {"type": "compound", "require": "all", "triggers": [*[{"expect": ["a"]}] * 30, inner]}
+    index = Index([rule(trigger=inner)])
+    assert [one.hits for one in index.route(happened("b"))] == [(180,)]
+
+
 def test_an_event_that_resolves_does_not_also_fire_under_that_key() -> None:
     over = {"expect": ["a.over"], "for_each": ["y"]}
     index = Index([rule(trigger={"expect": ["a.*"], "for_each": ["x"]}, resolve_on=over)])

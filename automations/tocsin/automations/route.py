@@ -3,14 +3,16 @@
     event name ──▶ plan: the shelves whose pattern fits ──▶ tables of the shapes that the event may have
                ──▶ buckets at what it has for them ──▶ what is left to ask, each question once ──▶ signals
 
-Automations come and go one at a time: what is filed elsewhere stays as it is.
+Automations come and go one at a time: what is filed elsewhere stays as it is. What cannot be looked up (negations,
+stars within a pattern, conditions that demand nothing) is asked of each event that comes that far, once for all rules
+that ask it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from types import MappingProxyType
-from typing import Final
 
 from tocsin.automations.buckets import Asks, Entry, Group, Held, Left
 from tocsin.automations.filing import Filing, filing
@@ -21,12 +23,8 @@ from tocsin.automations.residual import Conditions
 from tocsin.automations.shapes import key_reader
 from tocsin.events.model import Event
 from tocsin.triggers import tree
-from tocsin.triggers.interest import PER_LEAF, Interest
-from tocsin.triggers.kinds import LEAVES
+from tocsin.triggers.interest import Interest
 from tocsin.triggers.steps import RESOLVES, Micros, Signal
-
-_HITS: Final = {number: (number,) for number in range(RESOLVES, PER_LEAF * LEAVES)}
-"""What an entry hits, one object for all of a number: there are many entries."""
 
 Filed = tuple[tuple[str, ...], Filing, Entry]
 """The name patterns of an interest, where it is filed below each, and as what."""
@@ -129,10 +127,16 @@ def interests(automation: Automation) -> Iterator[Interest]:
 def _filed(automation: Automation) -> list[Filed]:
     """Where each interest of an automation is filed, and as what; those that no event can meet are not."""
     return [
-        (patterns(one.names), where, Entry(automation.name, _HITS[one.number], key_reader(one.labels)))
+        (patterns(one.names), where, Entry(automation.name, _only(one.number), key_reader(one.labels)))
         for one in interests(automation)
         if (where := filing(one)).places
     ]
+
+
+@cache
+def _only(number: int) -> tuple[int, ...]:
+    """What an entry hits: one object for all of a number, for there are many entries."""
+    return (number,)
 
 
 def _sort(held: Held, found: list[Entry], asks: list[Asks]) -> None:
