@@ -5,14 +5,17 @@ form in which its API returns an automation. Ids of deployments and blocks are n
 """
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tocsin.automations import DoNothing, RunDeployment
+from tests.automations.parts import START, happened
+from tocsin.automations import DoNothing, RunDeployment, simulate
 from tocsin.automations.documents import automation_from, parse
 from tocsin.automations.export import export
+from tocsin.events.model import Event
 
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 WRITTEN = "prefect.block.remote-file-system.write_path.called"
@@ -114,10 +117,10 @@ TRIGGERS = [
                 },
                 {
                     "type": "event", "posture": "Reactive", "expect": ["prefect.work-pool.not-ready"],
-                    "match": {"prefect.resource.name": "kubernetes-workers"}, "for_each": ["prefect.resource.id"],
+                    "match": {"prefect.resource.name": "kubernetes-workers"},
                 },
                 {
-                    "type": "metric", "for_each": ["prefect.resource.id"],
+                    "type": "metric",
                     "metric": {"name": "lateness", "operator": ">", "threshold": 600, "range": 3600, "firing_for": 300},
                 },
             ],
@@ -255,3 +258,29 @@ def test_parameters_that_name_their_kind_are_read(theirs: Any, ours: Any) -> Non
 def test_a_kind_that_is_not_there_is_refused(value: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         RunDeployment.model_validate({"deployment": "etl", "parameters": {"a": value}})
+
+
+def a_run(state: str, run: int, at: float, **payload: float) -> Event:
+    """Run number `run` of the flow `daily-export` reaches a state, `at` seconds after the start."""
+    flow = {
+        "tocsin.resource.id": "tocsin.flow.1",
+        "tocsin.resource.role": "flow",
+        "tocsin.resource.name": "daily-export",
+    }
+    return happened(f"tocsin.flow-run.{state}", f"tocsin.flow-run.{run}", at=at, related=[flow], payload=payload)
+
+
+def test_any_of_three_kinds_fires_with_each_under_its_own_key() -> None:
+    [trigger] = [one.values[0] for one in TRIGGERS if one.id == "any of three kinds"]
+    events = [
+        a_run("Pending", 1, 0),
+        a_run("Pending", 2, 1),
+        a_run("Running", 2, 5, lateness_s=900),
+        happened("tocsin.work-pool.not-ready", "k8s", at=20, labels={"tocsin.resource.name": "kubernetes-workers"}),
+    ]
+    told = simulate([automation_from({"name": "any", "trigger": trigger})], events, START + timedelta(minutes=10))
+    assert [((one.at - START).total_seconds(), one.labels["tocsin.resource.id"]) for one in told] == [
+        (10, "tocsin.flow-run.1"),  # pending for ten seconds, Prefect's least
+        (20, ""),
+        (305, ""),  # late on the average of all, for five minutes
+    ]

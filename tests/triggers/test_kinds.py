@@ -57,6 +57,7 @@ def nested(levels: int) -> Fields:
 
 
 KEYED, TWICE = {"expect": "a", "for_each": ["x"]}, {"expect": "a", "threshold": 2, "within": 5}
+MIXED = {"require": "any", "triggers": [KEYED, TWICE]}
 
 REFUSED = [
     pytest.param({"type": "chord", "triggers": [A]}, "'event', 'compound', 'sequence', 'metric'", id="an unknown type"),
@@ -78,6 +79,10 @@ REFUSED = [
     pytest.param({"triggers": [{"triggers": [A] * 60}, {"triggers": [A] * 60}]}, "more than 100", id="too many"),
     pytest.param({"triggers": [*[A] * 60, {"triggers": [A] * 41}]}, "more than 100", id="too many, on two levels"),
     pytest.param({"triggers": [KEYED, TWICE]}, "give it for_each", id="keys of different labels"),
+    pytest.param({"triggers": [MIXED, KEYED]}, "of a compound in it some", id="mixed, together"),
+    pytest.param(
+        {"require": 1, "triggers": [MIXED], "for_each": ["y"]}, "of a compound in it some", id="a key and none"
+    ),
     pytest.param({"triggers": [KEYED, B], "for_each": ["x", "y"]}, "for_each names 2 labels", id="another number"),
     pytest.param({"triggers": [{"triggers": [KEYED, TWICE]}, A]}, "give it for_each", id="so inside"),
 ]

@@ -96,11 +96,14 @@ class Composite(BaseModel):
                 f"for_each names {_labels(len(self.for_each))}, that of a trigger in it {_labels(max(lengths))}: they "
                 "make the same key, so give as many, or leave the inner ones out"
             )
-        if not self.for_each and not self._one_key and not all(map(stateless, self.triggers)):
+        together = self.mixed or self._one_key or all(map(stateless, self.triggers))
+        if not self.for_each and not together:
             raise ValueError(
                 "its triggers count under keys of different labels; give it for_each, and leave theirs out or let them "
                 "name as many labels"
             )
+        if (self.for_each or self.required > 1) and any(mixed(child) for child in self.triggers):
+            raise ValueError("of a compound in it some triggers count under a key, others under none; give it for_each")
         return self
 
     @model_validator(mode="after")
@@ -114,14 +117,23 @@ class Composite(BaseModel):
         return len({len(key_labels(child)) for child in self.triggers}) == 1
 
     @cached_property
+    def mixed(self) -> bool:
+        """Whether it fires with each of its triggers, and some of them count under a key, others under none."""
+        lengths = {len(key_labels(child)) for child in self.triggers}
+        apart = not self.for_each and len(lengths) == 2 and 0 in lengths
+        return apart and self.required == 1 and not all(map(stateless, self.triggers))
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The labels of its key: its own, else its children's if all have as many."""
-        return tuple(self.for_each) or (key_labels(self.triggers[0]) if self._one_key else ())
+        """The labels of its key: its own, else its children's if all have as many, or it fires with each of them."""
+        if self.for_each or not (self._one_key or self.mixed):
+            return tuple(self.for_each)
+        return max(map(key_labels, self.triggers), key=len)
 
     @cached_property
     def children(self) -> tuple["Trigger", ...]:
-        """Its triggers, with the labels of the whole where they have none of their own."""
-        return tuple(_keyed(child, self.labels) for child in self.triggers)
+        """Its triggers, with the labels of the whole where they have none of their own, unless they count apart."""
+        return tuple(self.triggers) if self.mixed else tuple(_keyed(child, self.labels) for child in self.triggers)
 
     @cached_property
     def span(self) -> Micros | None:
@@ -211,6 +223,11 @@ def key_labels(trigger: Trigger) -> tuple[str, ...]:
             return trigger.labels
         case _:
             assert_never(trigger)
+
+
+def mixed(trigger: Trigger) -> bool:
+    """Whether some of its triggers count under a key, and others under none."""
+    return isinstance(trigger, CompoundTrigger | SequenceTrigger) and trigger.mixed
 
 
 def stateless(trigger: Trigger) -> bool:

@@ -11,7 +11,7 @@ state; those that are met are brought together on the way up. A tick concerns th
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
 import msgspec
 
@@ -25,6 +25,9 @@ from tocsin.triggers.kinds import CompoundTrigger, SequenceTrigger, Trigger
 from tocsin.triggers.metric import MetricTrigger, interest
 from tocsin.triggers.samples import MetricState
 from tocsin.triggers.steps import Micros, Moment, Outcome, Step, Verdict
+
+NO_LABEL: Final = "\0"
+"""A label that no resource has: what counts under no key has empty texts where others have one."""
 
 Leaf = EventTrigger | MetricTrigger
 _Composite = CompoundTrigger | SequenceTrigger
@@ -179,8 +182,14 @@ def _interests(leaf: Leaf, place: int) -> tuple[Interest, ...]:
 
 
 def _under(labels: tuple[str, ...], one: Interest) -> Interest:
-    """An interest under the key of the whole; another number of labels, on stateless leaves only, means nothing."""
-    return one if len(one.labels) == len(labels) else replace(one, labels=labels)
+    """An interest under the key of the whole.
+
+    One without labels beside those with some has empty texts for its key; else another number of labels, on stateless
+    leaves only, means nothing.
+    """
+    if len(one.labels) == len(labels):
+        return one
+    return replace(one, labels=labels if one.labels else (NO_LABEL,) * len(labels))
 
 
 def _known(trigger: _Composite, state: Remembered | None) -> CompositeState | None:
