@@ -47,6 +47,21 @@ async def test_a_near_miss_is_told_with_its_count_and_key(store: Store) -> None:
     assert found.answer.startswith("did not fire: counted 2 of 3, until ")
 
 
+async def test_what_came_of_an_event_that_fired_nothing_is_told(store: Store) -> None:
+    clock = a_clock()
+    trigger = {"posture": "Proactive", "after": ["begun"], "expect": ["done"], "within": 60, "for_each": ["shop"]}
+    define(store, rule("silent", {"type": "do-nothing"}, trigger=trigger))
+    north, south = (happened("begun", labels={"shop": shop}) for shop in ("north", "south"))
+    await decided(store, clock, north, south, happened("done", at=1, labels={"shop": "south"}))
+    clock.advance(HOUR)
+    await decided(store, clock, happened("other"))
+    found = why(store, "silent", north)
+    assert found.answer.startswith("did not fire: it begins to wait, until ")
+    assert found.followed_by is not None
+    assert (found.followed_by.labels, len(found.followed_by.invocations)) == ({"shop": "north"}, 1)
+    assert why(store, "silent", south).followed_by is None
+
+
 async def test_an_event_that_does_not_match_is_told_by_the_conditions_that_failed(store: Store) -> None:
     define(store, quiet("late", "x", match={"shop": ["north", "east"]}, where="payload.n > `3`"))
     event = happened("x", labels={"shop": "south"}, payload={"n": 2})

@@ -28,6 +28,8 @@ from tocsin.triggers.steps import Verdict
 LOOKED_BACK: Final = 20_000
 """How many events are read again, at most, to decide one anew."""
 
+_LOOKED_AHEAD: Final = 1_000
+
 GROUP: Final = "automations"
 """The group of readers in which automations are evaluated."""
 
@@ -71,7 +73,10 @@ class Fired:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The answer, and what it rests on. `notes` say where it may not be the whole truth."""
+    """The answer, and what it rests on. `followed_by`: the next firing under the key, of an event that fired nothing.
+
+    `notes` say where the answer may not be the whole truth.
+    """
 
     automation: str
     event_id: UUID
@@ -82,6 +87,7 @@ class Explanation:
     answer: str
     conditions: list[Condition]
     firings: list[Fired] = field(default_factory=list)
+    followed_by: Fired | None = None
     evaluations: list[Evaluated] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -110,6 +116,7 @@ def explain(session: Session, name: str, event_id: UUID) -> Explanation:
         answer=answer,
         conditions=conditions(automation, event),
         firings=firings,
+        followed_by=_next(session, name, event.occurred, evaluations) if evaluations and not firings else None,
         evaluations=evaluations,
         notes=notes,
     )
@@ -162,6 +169,14 @@ def _decided_again(session: Session, automation: Automation, found: Logged) -> t
 def _firings(session: Session, name: str, event_id: UUID) -> list[Fired]:
     statement = select(StoredFiring).where(StoredFiring.event_id == event_id, StoredFiring.automation == name)
     return [_fired(session, row) for row in session.exec(statement.order_by(col(StoredFiring.recorded)))]
+
+
+def _next(session: Session, name: str, since: datetime, evaluations: Sequence[Evaluated]) -> Fired | None:
+    """The next firing under a key of `evaluations`, among the next few of the automation."""
+    keys = [one.key for one in evaluations]
+    later = select(StoredFiring).where(StoredFiring.automation == name, StoredFiring.at >= since)
+    rows = session.exec(later.order_by(col(StoredFiring.at)).limit(_LOOKED_AHEAD))
+    return next((_fired(session, row) for row in rows if row.key in keys), None)
 
 
 def _fired(session: Session, row: StoredFiring) -> Fired:

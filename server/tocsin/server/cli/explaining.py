@@ -6,7 +6,7 @@ from uuid import UUID
 
 from cyclopts import Parameter
 
-from tocsin.automations.explain import Acted, Explanation, explain
+from tocsin.automations.explain import Acted, Explanation, Fired, explain
 from tocsin.automations.why import Condition
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Output, cell, plain, print_json
@@ -38,10 +38,16 @@ def _lines(found: Explanation) -> Iterator[str]:
     for evaluation in found.evaluations:
         yield f"  {cell(evaluation.at)} key {cell(evaluation.key) or '[]'}: {evaluation.said}"
     for firing in found.firings:
-        late = ", late" if firing.late else ""
-        yield f"  {firing.state} at {cell(firing.at)}, count {firing.count}, {cell(firing.labels) or 'no labels'}{late}"
-        for one in firing.invocations:
-            yield from _acted(one)
+        yield from _fired(firing, "")
+    if found.followed_by is not None:
+        yield from _fired(found.followed_by, "then: ")
+
+
+def _fired(firing: Fired, word: str) -> Iterator[str]:
+    about = f"count {firing.count}, {cell(firing.labels) or 'no labels'}{', late' if firing.late else ''}"
+    yield f"  {word}{firing.state} at {cell(firing.at)}, {about}"
+    for one in firing.invocations:
+        yield from _acted(one)
 
 
 def _condition(condition: Condition) -> Iterator[str]:
