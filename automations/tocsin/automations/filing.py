@@ -2,7 +2,7 @@
 
 interest ──▶ claims: each a list of (facet, text), one of which an event of interest has
          ──▶ places: one choice of each claim, in every combination; an event that meets the interest is at one
-         ──▶ bound: a number to compare, found by bisection
+         ──▶ rung: a number to compare, found by bisection
          ──▶ residue: negations, other patterns, further related resources, the rest of the condition
 """
 
@@ -15,7 +15,7 @@ from tocsin.automations.ladders import Rung, rung
 from tocsin.automations.residual import Residue, Specification
 from tocsin.automations.shapes import Facet, Place, Shape, Source, row
 from tocsin.events.jmes.expression import Expression
-from tocsin.events.labels import Patterns
+from tocsin.events.labels import Patterns, exact_or_prefix
 from tocsin.triggers.interest import Interest
 
 MOST_PLACES: Final = 1_024
@@ -82,10 +82,10 @@ def _claims(source: Source, specification: Specification) -> list[_Claim]:
 
 
 def _choices(source: Source, label: str, patterns: Patterns) -> tuple[Choice, ...] | None:
-    """What a label may be; None when a pattern is a negation, has a star within, or is any text."""
+    """What a label may be; None when a pattern is a negation, a glob that is no prefix, or any text."""
     listed = (patterns,) if isinstance(patterns, str) else patterns
     for pattern in listed:
-        if pattern.startswith("!") or "*" in pattern[:-1] or pattern == "*":
+        if pattern == "*" or not exact_or_prefix(pattern):
             return None
     return tuple([_choice(source, label, pattern) for pattern in uncovered(listed)])
 

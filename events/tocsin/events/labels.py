@@ -1,14 +1,18 @@
 """Label patterns: which resources a rule means, in Prefect's words.
 
-A pattern is text in which `*` stands for any run of characters and a leading `!` negates; a list means "any of
-these". A label that is absent matches nothing, not even a negation.
+A pattern is a glob: `*` stands for any run of characters, `?` for one, `[ab]` and `[a-b]` for one of these, `[!ab]`
+for one that is none of these; a leading `!` negates the whole. A list means "any of these". A label that is absent
+matches nothing, not even a negation.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import translate
 from functools import lru_cache
 
 Patterns = str | list[str]
+
+_SIGN = re.compile(r"[*?\[]")
 
 
 def matches(specification: Mapping[str, Patterns], labels: Mapping[str, str]) -> bool:
@@ -31,6 +35,12 @@ def value_matches(patterns: Patterns, value: str) -> bool:
     return any(_one_matches(pattern, value) for pattern in patterns)
 
 
+def exact_or_prefix(pattern: str) -> bool:
+    """Whether a label pattern is one exact text, or a prefix with its `*`."""
+    sign = _SIGN.search(pattern)
+    return not pattern.startswith("!") and (sign is None or _ends(pattern, sign.start()))
+
+
 def name_matches(pattern: str, name: str) -> bool:
     """Whether an event name meets a pattern: exact, or with `*` for one character or more."""
     if "*" not in pattern:
@@ -42,7 +52,7 @@ def value_test(patterns: Patterns) -> Callable[[str], bool]:
     """`value_matches` for these patterns, prepared once."""
     if isinstance(patterns, str):
         return _pattern_test(patterns)
-    if not any("*" in pattern or pattern.startswith("!") for pattern in patterns):
+    if not any(pattern.startswith("!") or _SIGN.search(pattern) for pattern in patterns):
         return frozenset(patterns).__contains__
     tests = tuple(map(_pattern_test, patterns))
     return lambda value: any(test(value) for test in tests)
@@ -81,14 +91,19 @@ def _pattern_test(pattern: str) -> Callable[[str], bool]:
 
 
 def _glob_test(pattern: str) -> Callable[[str], bool]:
-    first = pattern.find("*")
-    if first < 0:
+    sign = _SIGN.search(pattern)
+    if sign is None:
         return lambda value: value == pattern
-    if first == len(pattern) - 1:
+    if _ends(pattern, sign.start()):
         prefix = pattern[:-1]
         return lambda value: value.startswith(prefix)
     expression = _value_expression(pattern)
-    return lambda value: expression.fullmatch(value) is not None
+    return lambda value: expression.match(value) is not None
+
+
+def _ends(pattern: str, first: int) -> bool:
+    """Whether the first sign of a pattern is a `*` at its end."""
+    return first == len(pattern) - 1 and pattern[first] == "*"
 
 
 def _one_matches(pattern: str, value: str) -> bool:
@@ -98,25 +113,22 @@ def _one_matches(pattern: str, value: str) -> bool:
 
 
 def _glob_matches(pattern: str, value: str) -> bool:
-    first = pattern.find("*")
-    if first < 0:
+    sign = _SIGN.search(pattern)
+    if sign is None:
         return pattern == value
-    if first == len(pattern) - 1:
+    if _ends(pattern, sign.start()):
         return value.startswith(pattern[:-1])
-    return _value_expression(pattern).fullmatch(value) is not None
+    return _value_expression(pattern).match(value) is not None
 
 
 @lru_cache(maxsize=4096)
 def _value_expression(pattern: str) -> re.Pattern[str]:
-    return _expression(pattern, ".*?")
+    """The shell's reading of a glob; its stars take the first place that fits, so a match takes linear steps for each."""
+    return re.compile(translate(pattern))
 
 
 @lru_cache(maxsize=4096)
 def _name_expression(pattern: str) -> re.Pattern[str]:
-    return _expression(pattern, ".+?")
-
-
-def _expression(pattern: str, star: str) -> re.Pattern[str]:
     """`a*b*c` as a regular expression without nested choices: each part is sought once, from the left.
 
     An atomic group keeps the first place where a part was found, so matching takes linear steps for each star
@@ -124,5 +136,5 @@ def _expression(pattern: str, star: str) -> re.Pattern[str]:
     """
     first, *middle = pattern.split("*")
     *middle, last = middle
-    sought = "".join(f"(?>{star}{re.escape(part)})" for part in middle)
-    return re.compile(f"{re.escape(first)}{sought}{star}{re.escape(last)}", re.DOTALL)
+    sought = "".join(f"(?>.+?{re.escape(part)})" for part in middle)
+    return re.compile(f"{re.escape(first)}{sought}.+?{re.escape(last)}", re.DOTALL)
