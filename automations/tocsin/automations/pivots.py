@@ -1,7 +1,7 @@
 """Which tables an event has to be looked up in, when there are many.
 
-Each shape has a pivot: one of its labels (else a label of its related resource, else a first name in the payload),
-chosen so that each stands for few shapes. An event is looked up in the tables whose pivot it carries, so a thousand
+Each shape has a pivot: one of its labels, a label of its related resource or a first name in the payload, chosen so
+that each stands for few shapes. An event is looked up in the tables whose pivot it carries, so a thousand
 different sets of labels cost no more than those at hand.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from tocsin.automations.buckets import Held
-from tocsin.automations.shapes import Facet, Shape
+from tocsin.automations.shapes import Shape
 from tocsin.events.model import RESOURCE_ID, Event
 
 FEW: Final = 6
@@ -72,17 +72,13 @@ class Pivots:
         self.few = _together(every) if few else None
 
     def _choose(self, shape: Shape) -> tuple[Sort, str]:
-        """Of the pivots of the first sort that the shape has, the one under which fewest shapes stand."""
-        pivots = [_pivot(facet) for facet in (*shape.own, *shape.related)]
-        sort = min((sort for sort, _ in pivots), key=SORTS.index, default=SORTS[-1])
-        standing = self._by_pivot[sort]
-        names = {name for found, name in pivots if found == sort}
-        rare = min(names, key=lambda name: (len(standing.get(name, ())), name == RESOURCE_ID, name), default="")
-        return sort, rare
-
-
-def _pivot(facet: Facet) -> tuple[Sort, str]:
-    return ("none", "") if facet.source == "name" else (facet.source, facet.path[0])
+        """Of what the shape has, that under which fewest shapes stand; rather not the id, which all events have."""
+        pivots = [(facet.source, facet.path[0]) for facet in (*shape.own, *shape.related) if facet.source != "name"]
+        return min(
+            pivots,
+            key=lambda pivot: (len(self._by_pivot[pivot[0]].get(pivot[1], ())), pivot[1] == RESOURCE_ID, pivot),
+            default=("none", ""),
+        )
 
 
 def _names(sort: Sort, event: Event) -> Iterable[str]:

@@ -29,6 +29,30 @@ class Table:
         take_out(self._rows, place.own, entry, left)
 
 
+class LabelTable:
+    """The rows of one label of the event itself, and of its first characters by how many."""
+
+    __slots__ = ("_rows", "finds")
+
+    def __init__(self, shape: Shape) -> None:
+        self._rows: dict[int | None, Rows] = {}
+        self.finds = Finds((), (_find_lengths(shape.own[0].path[0], self._rows),))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, place: Place, entry: Entry, left: Left) -> None:
+        """File an entry that is not in this place yet."""
+        file(self._rows.setdefault(place.shape.own[0].length, {}), place.own, entry, left)
+
+    def drop(self, place: Place, entry: Entry, left: Left) -> None:
+        """Take out what `put` with the same arguments filed."""
+        length = place.shape.own[0].length
+        take_out(self._rows[length], place.own, entry, left)
+        if not self._rows[length]:
+            del self._rows[length]
+
+
 class RelatedTable:
     """The rows of a shape of which each related resource has one, those for one row of the event itself together."""
 
@@ -55,13 +79,22 @@ class RelatedTable:
 
 def _find_one(shape: Shape, rows: Rows) -> FindOne:
     get, own = rows.get, own_row(shape.own)
-    match shape.own:
-        case (Facet("label", (label,), None),):
-            return lambda event: get(event.resource.get(label))
-        case (Facet("label", (label,), length),):
-            return lambda event: None if (text := event.resource.get(label)) is None else get(text[:length])
-        case _:
-            return lambda event: get(own(event))
+    return lambda event: get(own(event))
+
+
+def _find_lengths(label: str, by_length: Mapping[int | None, Rows]) -> FindSeveral:
+    def find(event: Event) -> Sequence[Held]:
+        text = event.resource.get(label)
+        if text is None:
+            return ()
+        found = []
+        for length, rows in by_length.items():
+            held = rows.get(text[:length])
+            if held is not None:
+                found.append(held)
+        return found
+
+    return find
 
 
 def _find_several(shape: Shape, groups: Mapping[Row, Rows]) -> FindSeveral:
@@ -82,12 +115,12 @@ def _find_several(shape: Shape, groups: Mapping[Row, Rows]) -> FindSeveral:
 
 
 class Shelf:
-    """Tables by shape."""
+    """Tables by shape; lengths of one label alone share a table."""
 
     __slots__ = ("_pivots", "_tables", "finds")
 
     def __init__(self) -> None:
-        self._tables: dict[Shape, Table | RelatedTable] = {}
+        self._tables: dict[Shape, Table | LabelTable | RelatedTable] = {}
         self._pivots = Pivots()
         self.finds = self._pivots.carried
 
@@ -96,16 +129,29 @@ class Shelf:
 
     def put(self, place: Place, entry: Entry, left: Left) -> None:
         """File an entry that is not in this place yet."""
-        table = self._tables.get(place.shape)
+        shape, kind = _table_of(place.shape)
+        table = self._tables.get(shape)
         if table is None:
-            table = self._tables[place.shape] = (RelatedTable if place.shape.related else Table)(place.shape)
-            self._pivots.put(place.shape, table.finds)
+            table = self._tables[shape] = kind(shape)
+            self._pivots.put(shape, table.finds)
         table.put(place, entry, left)
 
     def drop(self, place: Place, entry: Entry, left: Left) -> None:
         """Take out what `put` with the same arguments filed."""
-        table = self._tables[place.shape]
+        shape, _ = _table_of(place.shape)
+        table = self._tables[shape]
         table.drop(place, entry, left)
         if not len(table):
-            del self._tables[place.shape]
-            self._pivots.drop(place.shape)
+            del self._tables[shape]
+            self._pivots.drop(shape)
+
+
+def _table_of(shape: Shape) -> tuple[Shape, type[Table | LabelTable | RelatedTable]]:
+    """The shape of the table that a shape is in, and its kind."""
+    match shape:
+        case Shape((Facet("label", path),), ()):
+            return Shape((Facet("label", path),), ()), LabelTable
+        case Shape(_, ()):
+            return shape, Table
+        case _:
+            return shape, RelatedTable
