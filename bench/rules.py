@@ -128,8 +128,14 @@ def _match(match: Callable[[int], dict[str, object]], labels: Callable[[int], di
 ADVERSARIES: Final = {
     "payload equality": _where(lambda n: f"payload.table == 't{n}'", lambda n, count: {"table": f"t{n}"}),
     "label prefixes": _match(lambda n: {"table": f"t{n}.*"}, lambda n: {"table": f"t{n}.x"}),
+    "label prefixes of any length": _match(
+        lambda n: {"table": f"{'t' * (n % 50)}{n}.*"}, lambda n: {"table": f"{'t' * (n % 50)}{n}.x"}
+    ),
     "lists of 5 values": _match(
         lambda n: {"table": [f"t{n}.{part}" for part in range(5)]}, lambda n: {"table": f"t{n}.{n % 5}"}
+    ),
+    "1,000 payload paths": _where(
+        lambda n: f"payload.p{n % 1_000} == 't{n}'", lambda n, count: {f"p{n % 1_000}": f"t{n}"}
     ),
     "1,000 label sets": _match(
         lambda n: {f"label-{n % 1_000}": f"v{n}", "env": "prod"}, lambda n: {f"label-{n % 1_000}": f"v{n}"}
