@@ -25,7 +25,9 @@ def compare(given: Iterable[Simulated], against: Iterable[Simulated]) -> Compare
     sides: dict[Side, list[Simulated]] = {"automations": list(given), "against": list(against)}
     counts = {side: Counter(map(_identity, firings)) for side, firings in sides.items()}
     shared = counts["automations"] & counts["against"]
-    only = [(side, firing) for side, firings in sides.items() for firing in _beyond(firings, shared)]
+    only: list[tuple[Side, Simulated]] = [
+        (side, firing) for side, firings in sides.items() for firing in _beyond(firings, shared)
+    ]
     return Compared(sorted(only, key=lambda one: one[1].at), shared.total())
 
 
