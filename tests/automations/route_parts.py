@@ -21,7 +21,9 @@ RECEIVED = 7
 NAMES = st.sampled_from(["a", "a.b", "a.b.c", "a.bc", "b", "b.a", "ab"])
 PATTERNS = st.sampled_from(["a", "a.b", "a.*", "a*", "*", "*.a", "a.*.c", "b", "a.b*"])
 LABELS = (RESOURCE_ID, "x", "y", "z")
-VALUE_PATTERNS = st.sampled_from(["1", "12", "2", "", "1*", "12*", "!1", "!1*", "!*2", "*", "*2", "1*1", "1?", "[12]", "!1[!1]", "[1]*"])
+VALUE_PATTERNS = st.sampled_from(
+    ["1", "12", "2", "", "1*", "12*", "!1", "!1*", "!*2", "*", "*2", "1*1", "1?", "[12]", "!1[!1]", "[1]*"]
+)
 SPECIFICATIONS = st.dictionaries(
     st.sampled_from(LABELS), VALUE_PATTERNS | st.lists(VALUE_PATTERNS, max_size=3), max_size=3
 )

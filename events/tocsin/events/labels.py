@@ -123,7 +123,7 @@ def _glob_matches(pattern: str, value: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _value_expression(pattern: str) -> re.Pattern[str]:
-    """The shell's reading of a glob; its stars take the first place that fits, so a match takes linear steps for each."""
+    """The shell's reading of a glob: each star takes the first place that fits, in linear steps for each."""
     return re.compile(translate(pattern))
 
 
