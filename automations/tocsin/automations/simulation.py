@@ -86,6 +86,7 @@ class Playing:
         self.states: dict[Place, State] = {}
         self._wheel: Wheel[Place] = Wheel()
         self._begun = False
+        self._told: set[UUID] = set()
 
     def begin(self, now: Micros) -> None:
         """Start what waits from the beginning on, the first time: the clock begins with the first event."""
@@ -113,7 +114,14 @@ class Playing:
     def _kept(self, decided: Decided) -> Decided:
         for place, state in decided.states.items():
             self._keep(place, state)
+        decided.firings = [firing for firing in decided.firings if self._new(firing)]
         return decided
+
+    def _new(self, firing: Firing) -> bool:
+        """Whether it is the first of its id: a repeated event makes it again, and a ledger takes it once."""
+        known = len(self._told)
+        self._told.add(firing.id)
+        return len(self._told) > known
 
     def _keep(self, place: Place, state: State) -> None:
         if state == NOTHING:
