@@ -11,17 +11,21 @@ from tests.automations.parts import happened
 from tocsin.automations.stream_pack import (
     BYTES_AT_MOST,
     SIGNALS_AT_MOST,
+    Arrival,
     Packer,
+    Seen,
     clock_pack,
     earliest,
     partition_for,
+    seen_before,
+    seen_now,
     unpack,
 )
 from tocsin.events.codec import encode
 from tocsin.events.errors import BadEvent
 from tocsin.triggers.steps import RESOLVES, Signal
 
-DIGESTS = {"a": "1", "b": "2"}
+MARKS = {"a": "1", "b": "2"}
 
 
 def signals(number: int, *places: tuple[str, str], size: int = 0) -> list[Signal]:
@@ -31,7 +35,7 @@ def signals(number: int, *places: tuple[str, str], size: int = 0) -> list[Signal
 
 
 def packed(width: int, *events: list[Signal]) -> dict[int, list[bytes]]:
-    packer = Packer(width, 7, DIGESTS)
+    packer = Packer(width, 7, MARKS)
     for found in events:
         packer.add(found, encode(found[0].event))
     return packer.close()
@@ -47,7 +51,7 @@ def test_each_signal_comes_out_once_on_the_partition_of_its_place_in_order(
     events = [signals(number, *where) for number, where in enumerate(found)]
     wanted = defaultdict(list)
     for one in (signal for event in events for signal in event):
-        wanted[partition_for(one.automation, one.key, width)].append((one, DIGESTS[one.automation]))
+        wanted[partition_for(one.automation, one.key, width)].append((one, MARKS[one.automation]))
     came = {
         number: [routed for body in bodies for routed in unpack(body).signals]
         for number, bodies in packed(width, *events).items()
@@ -64,6 +68,16 @@ def test_a_place_is_owned_by_the_same_partition_for_ever() -> None:
 def test_a_pack_holds_so_many_signals_at_most() -> None:
     [bodies] = packed(1, *(signals(number, ("a", "k")) for number in range(2 * SIGNALS_AT_MOST + 1))).values()
     assert [len(unpack(body).signals) for body in bodies] == [SIGNALS_AT_MOST, SIGNALS_AT_MOST, 1]
+
+
+def test_the_signals_of_an_event_lie_in_one_pack_with_the_place_where_it_lay() -> None:
+    packer = Packer(1, 7, MARKS)
+    for number in range(3):
+        found = signals(number, *(("a", str(key)) for key in range(150)))
+        packer.add(found, encode(found[0].event), "tocsin.events/3", 40 + number)
+    [bodies] = packer.close().values()
+    arrivals = [[(one.source, one.offset, len(one.signals)) for one in unpack(body).arrivals] for body in bodies]
+    assert arrivals == [[("tocsin.events/3", 40, 150), ("tocsin.events/3", 41, 150)], [("tocsin.events/3", 42, 150)]]
 
 
 def test_a_pack_is_closed_before_it_is_too_large_unless_one_event_alone_is() -> None:
@@ -99,7 +113,7 @@ def test_what_is_no_pack_is_said_to_be_none(body: bytes) -> None:
 
 def test_a_clock_pack_tells_the_time_and_nothing_else() -> None:
     found = unpack(clock_pack({"tocsin.events/0": 5}))
-    assert (found.pack.reached, found.signals) == ({"tocsin.events/0": 5}, ())
+    assert (found.pack.reached, found.signals) == ({"tocsin.events/0": 5}, [])
 
 
 @pytest.mark.parametrize(
@@ -119,3 +133,20 @@ def test_places_spread_over_the_partitions() -> None:
     found = Counter(partition_for("rule", (f"order-{number}",), 8) for number in range(8_000))
     assert all(800 < count < 1_200 for count in found.values())
     assert msgspec.json.encode(sorted(found)) == b"[0,1,2,3,4,5,6,7]"
+
+
+@pytest.mark.parametrize(
+    ("offset", "received", "seen", "repeated"),
+    [
+        pytest.param(5, 100, None, False, id="the first of its source"),
+        pytest.param(5, 100, (5, 99), False, id="the next one"),
+        pytest.param(4, 99, (5, 99), True, id="one that came before"),
+        pytest.param(0, 10, (5, 99), True, id="one that came long before"),
+        pytest.param(0, 100, (5, 99), False, id="the first of a topic that was made anew"),
+    ],
+)
+def test_an_event_that_came_before_is_known(offset: int, received: int, seen: Seen | None, repeated: bool) -> None:
+    arrival = Arrival("tocsin.events/0", offset, received, [])
+    assert seen_before(arrival, seen) == repeated
+    if not repeated:
+        assert seen_before(arrival, seen_now(arrival, seen))

@@ -5,6 +5,7 @@ when the lane has said `done`, and not before; which partitions are ours is told
 """
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
@@ -23,6 +24,9 @@ COMMIT_EVERY_S: Final = 1.0
 BUFFERED: Final = 64
 START_S: Final = 40.0
 STOP_S: Final = 10.0
+
+for _library in ("faust", "mode"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 # Any, in this file: Faust's own types are too loose to help.
 

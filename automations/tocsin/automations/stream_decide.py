@@ -10,7 +10,7 @@ import msgspec
 from tocsin.automations.episode import NOTHING, State, due, settled, start_key, started
 from tocsin.automations.evaluate import Decided, Place, decide, wake
 from tocsin.automations.recording import Decision, decisions
-from tocsin.automations.stream_pack import Routed, Unpacked, partition_for
+from tocsin.automations.stream_pack import Routed, Seen, Unpacked, partition_for, seen_before, seen_now
 from tocsin.automations.stream_rules import Rules
 from tocsin.automations.stream_shard import Held, Shard
 from tocsin.automations.trace import Evaluation
@@ -34,7 +34,7 @@ class Outcome:
 
     `changed`: what is remembered anew, None for what is forgotten. `moved`: signals of automations that are others by
     now, to be routed again. `bad`: what cannot be decided, and why. `refused`: how many signals of an automation found
-    no room.
+    no room. `sources`: how far each source of events has come here.
     """
 
     changed: dict[Place, Held | None] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class Outcome:
     bad: list[tuple[Signal, str]] = field(default_factory=list)
     lost: list[tuple[Place, str]] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    sources: dict[str, Seen] = field(default_factory=dict)
 
 
 class States(Mapping[Place, State]):
@@ -74,15 +75,21 @@ _UNCHANGED: Final = Held(b"", None)
 
 
 def work(shard: Shard, rules: Rules, packs: Iterable[Unpacked]) -> Outcome:
-    """Take the signals of all packs, in their order."""
-    outcome = Outcome()
+    """Take the signals of all packs, in their order, all but those of events that were routed before."""
+    outcome = Outcome(sources=dict(shard.sources))
     signals: list[Signal] = []
     for pack in packs:
         old = pack.pack.revision < rules.revision
-        for routed in pack.signals:
-            where = outcome.moved if old and _changed_since(rules, routed) else signals
-            where.append(routed[0])
-    if len(shard) >= PLACES_AT_MOST or shard.size >= BYTES_AT_MOST:
+        for arrival in pack.arrivals:
+            if arrival.source:
+                seen = outcome.sources.get(arrival.source)
+                if seen_before(arrival, seen):
+                    continue
+                outcome.sources[arrival.source] = seen_now(arrival, seen)
+            for routed in arrival.signals:
+                where = outcome.moved if old and _changed_since(rules, routed) else signals
+                where.append(routed[0])
+    if shard.count >= PLACES_AT_MOST or shard.size >= BYTES_AT_MOST:
         signals = list(_with_room(shard, rules, outcome, signals))
     outcome.concerned.update(signal.automation for signal in signals)
     _take(shard, rules, outcome, signals)

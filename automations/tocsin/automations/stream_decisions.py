@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 from typing import Final
 
@@ -11,6 +12,8 @@ import msgspec
 from tocsin.automations.recording import KEPT_A_BATCH, Decision, Decisions
 from tocsin.automations.trace import Evaluation
 from tocsin.events.errors import BadEvent
+from tocsin.events.ids import derive
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.triggers.steps import Firing
 
 RECORD_BYTES: Final = 500_000
@@ -18,11 +21,12 @@ DECISION_BYTES: Final = 1_800_000
 
 
 class Told(Decisions):
-    """Decisions and counts of one record. `routed` says how far a router has come: stream, partition, next
-    offset.
+    """Decisions and counts of one record. `routed` says how far a router has come: stream, partition, next offset;
+    `notices` are events of the processor's own.
     """
 
     routed: tuple[tuple[str, int, int], ...] = ()
+    notices: tuple[Event, ...] = ()
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
@@ -55,6 +59,7 @@ def tally(
     events: int = 0,
     errors: Mapping[str, tuple[int, str]] | None = None,
     routed: Sequence[tuple[str, int, int]] = (),
+    notices: Sequence[Event] = (),
 ) -> bytes:
     """The record that carries what is counted, and why the rest fired nothing."""
     return _encode(
@@ -64,7 +69,26 @@ def tally(
             concerned=dict(concerned or {}),
             errors=dict(errors or {}),
             routed=tuple(routed),
+            notices=tuple(notices),
         )
+    )
+
+
+def overflowed(name: str, partition: int, signals: int, now: datetime) -> Event:
+    """`tocsin.automation.overflowed`: signals of new keys were refused, for the partition remembers all it may.
+
+    One a minute at most for each automation and partition.
+    """
+    return Event(
+        id=derive("overflowed", name, partition, now.replace(second=0, microsecond=0).isoformat()),
+        event="tocsin.automation.overflowed",
+        occurred=now,
+        resource={RESOURCE_ID: f"tocsin.automation.{name}", RESOURCE_NAME: name},
+        payload={
+            "partition": partition,
+            "signals": signals,
+            "way_out": "fewer keys (for_each), a shorter within; or more partitions of tocsin.signals and processors",
+        },
     )
 
 

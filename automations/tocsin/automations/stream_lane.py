@@ -17,6 +17,7 @@ import msgspec
 
 from tocsin.automations import stream_decisions
 from tocsin.automations.stream_decide import Outcome, adopt, pass_time, work
+from tocsin.automations.stream_decisions import overflowed
 from tocsin.automations.stream_pack import Packer, Unpacked, earliest, unpack
 from tocsin.automations.stream_rules import Rulebook
 from tocsin.automations.stream_shard import Shard, chunk, claim, deltas
@@ -175,10 +176,11 @@ class Lane:
         if outcome.firings:
             await self._room.decisions.write({number: stream_decisions.records(outcome.firings)})
         if outcome.changed:
-            await self._write(deltas(self.shard, outcome.changed, handled))
+            await self._write(deltas(self.shard, outcome.changed, handled, outcome.sources))
             for place, held in outcome.changed.items():
                 self.shard.keep(place, held)
             self.shard.handled = handled
+        self.shard.sources |= outcome.sources
         self._traces += outcome.traces
         self._concerned += outcome.concerned
         self._refused += outcome.refused
@@ -186,10 +188,15 @@ class Lane:
     async def _tell(self) -> None:
         """Once a second: what was counted, and why the rest fired nothing."""
         now = asyncio.get_running_loop().time()
-        if now < self._tell_at or not (self._traces or self._concerned):
+        if now < self._tell_at or not (self._traces or self._concerned or self._refused):
             return
-        await self._room.decisions.write({self.shard.number: [stream_decisions.tally(self._traces, self._concerned)]})
-        self._traces, self._concerned, self._tell_at = [], Counter(), now + TELL_EVERY_S
+        number, wall = self.shard.number, self._room.clock.now()
+        notices = [overflowed(name, number, count, wall) for name, count in self._refused.items()]
+        told = stream_decisions.tally(self._traces, self._concerned, notices=notices)
+        await self._room.decisions.write({number: [told]})
+        self._traces, self._tell_at = [], now + TELL_EVERY_S
+        self._concerned.clear()
+        self._refused.clear()
 
     async def _write(self, records: Sequence[bytes], bucket: int = -1) -> None:
         """Write to the changelog. Raises `Conflict` when somebody else has written there since."""

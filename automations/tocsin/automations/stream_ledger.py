@@ -20,7 +20,7 @@ from tocsin.events.model import Event
 from tocsin.events.topics import EXTERNAL, INVOCATIONS
 from tocsin.store import positions
 from tocsin.store.engine import AWAY, Store
-from tocsin.store.log import hear
+from tocsin.store.log import append, hear
 
 GROUP: Final = "automations-ledger"
 HEARING: Final = "automations-hear"
@@ -116,6 +116,7 @@ def deciding(store: Store, bus: Bus, clock: Clock) -> Keeper[Told]:
     def write(session: Session, found: Sequence[Told]) -> None:
         record(session, together(found), clock.now())
         for one in found:
+            append(session, one.notices)
             positions.reach(session, ROUTED, {(stream, number): offset for stream, number, offset in one.routed})
 
     return Keeper(store, bus, GROUP, INVOCATIONS, BATCH, lambda one: decisions(one.body), write)

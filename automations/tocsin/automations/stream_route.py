@@ -58,7 +58,7 @@ def routed(rules: Rules, width: int, records: Sequence[Record], now: datetime) -
             bad[place] = f"{type(error).__name__}: {error}"
         else:
             if signals:
-                packer.add(signals, body)
+                packer.add(signals, body, f"{record.topic}/{record.partition}", record.offset)
     return Routed(packer.close(), bad)
 
 

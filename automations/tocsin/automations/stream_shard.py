@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from tocsin.automations.evaluate import Place
-from tocsin.automations.stream_pack import hash_of
+from tocsin.automations.stream_pack import Seen, hash_of
 from tocsin.events.errors import BadEvent
 from tocsin.triggers.steps import Key, Micros
 
@@ -44,14 +44,15 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record of the changelog, written by the owner `by` in its `epoch`.
 
     `handled`: the first offset of the signals that is not in the states yet. `rules`: the revision of the automations
-    that the states follow. `bucket`: whose chunk it is, -1 for a
-    delta. `more`: how many records of the same chunk follow; it holds when the last is there.
+    that they follow. `sources`: how far each source of events is in them. `bucket`: whose chunk it is, -1 for a delta.
+    `more`: how many records of the same chunk follow; it holds when the last is there.
     """
 
     epoch: int
     by: str
     handled: int = 0
     rules: int = -1
+    sources: dict[str, Seen] = {}
     bucket: int = -1
     more: int = 0
     entries: tuple[Entry, ...] = ()
@@ -65,6 +66,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _NULL: Final = b"null"
+_NONE: Final[Mapping[str, Seen]] = {}
 _decoder: Final = msgspec.json.Decoder(Change)
 
 
@@ -77,8 +79,10 @@ class Shard:
     by: str = ""
     handled: int = 0
     rules: int = -1
+    sources: dict[str, Seen] = field(default_factory=dict)
     read: int = 0
     size: int = 0
+    count: int = 0
     buckets: list[dict[Place, Held]] = field(default_factory=lambda: [{} for _ in range(BUCKETS)])
     sizes: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     chunks: dict[int, int] = field(default_factory=dict)
@@ -90,7 +94,7 @@ class Shard:
 
     def __len__(self) -> int:
         """How many places remember something."""
-        return sum(map(len, self.buckets))
+        return self.count
 
     def get(self, place: Place) -> Held | None:
         """What is remembered at a place."""
@@ -109,6 +113,7 @@ class Shard:
         grown = _weight(place, held) - _weight(place, before)
         self.size += grown
         self.sizes[number] += grown
+        self.count += (held is not None) - (before is not None)
         if held is None:
             return
         bucket[place] = held
@@ -150,6 +155,7 @@ class Shard:
             self.epoch, self.by = change.epoch, change.by
             self._part, self._part_at = [], None
         self.handled, self.rules = max(self.handled, change.handled), max(self.rules, change.rules)
+        self.sources |= change.sources
         if change.bucket < 0:
             self._put(change.entries)
             return
@@ -183,6 +189,7 @@ class Shard:
         entries, self._part, self._part_at = self._part, [], None
         self.size -= self.sizes[bucket]
         self.sizes[bucket] = 0
+        self.count -= len(self.buckets[bucket])
         self.buckets[bucket] = {}
         self._put(entries)
         self._rolled(bucket, first)
@@ -195,10 +202,12 @@ class Shard:
 
 def claim(shard: Shard, by: str) -> bytes:
     """The record by which `by` takes the partition over."""
-    return msgspec.json.encode(Change(shard.epoch + 1, by, shard.handled, shard.rules))
+    return msgspec.json.encode(Change(shard.epoch + 1, by, shard.handled, shard.rules, shard.sources))
 
 
-def deltas(shard: Shard, changed: Mapping[Place, Held | None], handled: int) -> list[bytes]:
+def deltas(
+    shard: Shard, changed: Mapping[Place, Held | None], handled: int, sources: Mapping[str, Seen] = _NONE
+) -> list[bytes]:
     """The records of a batch: what it changed, and behind all of it how far the signals are handled.
 
     If the last of several is missing, the batch is done again: a signal that is repeated changes nothing.
@@ -212,12 +221,10 @@ def deltas(shard: Shard, changed: Mapping[Place, Held | None], handled: int) -> 
             size = 0
         size += weight
         parts[-1].append(_entry(place, held))
+    done = Change(shard.epoch, shard.by, handled, shard.rules, {**shard.sources, **sources})
+    begun = Change(shard.epoch, shard.by, shard.handled, shard.rules)
     return [
-        msgspec.json.encode(
-            Change(
-                shard.epoch, shard.by, handled if part is parts[-1] else shard.handled, shard.rules, entries=tuple(part)
-            )
-        )
+        msgspec.json.encode(msgspec.structs.replace(done if part is parts[-1] else begun, entries=tuple(part)))
         for part in parts
     ]
 
@@ -228,7 +235,16 @@ def chunk(shard: Shard, bucket: int) -> list[bytes]:
     parts = list(_parts(entries))
     return [
         msgspec.json.encode(
-            Change(shard.epoch, shard.by, shard.handled, shard.rules, bucket, len(parts) - index, tuple(part))
+            Change(
+                shard.epoch,
+                shard.by,
+                shard.handled,
+                shard.rules,
+                shard.sources,
+                bucket,
+                len(parts) - index,
+                tuple(part),
+            )
         )
         for index, part in enumerate(parts, 1)
     ]
