@@ -15,6 +15,7 @@ from tests.automations.parts import START, happened
 from tocsin.automations import DoNothing, RunDeployment, simulate
 from tocsin.automations.documents import automation_from, parse
 from tocsin.automations.export import export
+from tocsin.events.errors import Invalid
 from tocsin.events.model import Event
 
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -150,6 +151,7 @@ ACTIONS: list[dict[str, Any]] = [
     {"type": "pause-deployment", "source": "selected", "deployment_id": "etl"},
     {"type": "resume-deployment", "source": "inferred", "deployment_id": None},
     {"type": "change-flow-run-state", "name": None, "state": "CRASHED", "message": "no heartbeat", "force": False},
+    {"type": "change-flow-run-state", "name": None, "state": "FAILED", "message": None},
     {"type": "cancel-flow-run"},
     {"type": "suspend-flow-run"},
     {"type": "resume-flow-run"},
@@ -171,6 +173,12 @@ def test_an_action_of_prefect_is_read(action: dict[str, Any]) -> None:
     assert automation.actions[0].type == action["type"]
     for form in ("yaml", "json"):
         assert parse(export([automation], form), f"x.{form}") == [automation]
+
+
+def test_a_queue_is_named_with_its_pool() -> None:
+    action = {"type": "pause-work-queue", "work_queue_id": "5a9f3f9e-8d7e-4a53-9f4e-0f5f6b7c8d9e"}
+    with pytest.raises(Invalid, match=r"actions\.0\.work_queue: .* name the queue as pool/queue"):
+        automation_from({"name": "theirs", "trigger": {"expect": ["x"]}, "actions": [action]})
 
 
 RETURNED = {

@@ -116,6 +116,11 @@ class ChangeFlowRunState(OnFlowRun):
             raise ValueError(f"only a worker's process makes a run {state}; there are: {', '.join(sorted(STATES))}")
         return state
 
+    @field_validator("message", mode="before")
+    @classmethod
+    def _no_message(cls, message: Any) -> Any:
+        return "" if message is None else message
+
     @field_validator("message")
     @classmethod
     def _message(cls, message: str) -> str:

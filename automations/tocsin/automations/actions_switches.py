@@ -2,11 +2,19 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tocsin.automations.action import Chosen, Name
 
-Queue = Annotated[str, Field(min_length=3, max_length=300, pattern=r"^[^/]+/[^/]+$|\{\{")]
+
+def _in_a_pool(name: str) -> str:
+    """A queue is known by its pool and its name. Raises ValueError for less."""
+    if "{{" not in name and not all(name.partition("/")[::2]):
+        raise ValueError(f'"{name}": name the queue as pool/queue; an id is not known here')
+    return name
+
+
+Queue = Annotated[str, Field(min_length=3, max_length=300), AfterValidator(_in_a_pool)]
 
 
 class OnDeployment(Chosen):
