@@ -40,7 +40,8 @@ def replay(
 ) -> list[Replayed]:
     """What the automation fires, by its present definition, on the events that came from `since` on, before `until`.
 
-    It begins with nothing remembered, and leaves what is remembered alone. With `act`, the firings that are not on
+    It begins with nothing remembered, and leaves what is remembered alone: an episode that it opens and does not end
+    stays open. With `act`, the firings that are not on
     record are put there with their actions, marked as a replay. Raises `NotFound`, and `Invalid` for too many.
     """
     automation = store.get(session, name).automation.model_copy(update={"enabled": True})
