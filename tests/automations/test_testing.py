@@ -3,16 +3,21 @@
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given as generated
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from tests.automations.parts import START, happened, quiet, rule
+from tocsin.automations.simulation import Simulated, simulate
 from tocsin.automations.tester import Tester, a_tester
 from tocsin.events.errors import BadEvent, Invalid
+from tocsin.events.model import Event
 
 MINUTE = timedelta(minutes=1)
 
@@ -96,6 +101,34 @@ def test_the_story_says_why_not() -> None:
         "    rule-1: no match: expect: wanted x, saw y; match shop: wanted north, saw absent",
         "2026-01-01 00:00:00 now",
     ]
+
+
+MOMENTS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 40), st.integers(0, 50), st.booleans()), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@generated(MOMENTS)
+def test_a_tester_sees_what_a_simulation_sees(moments: list[tuple[str, int, int, bool]]) -> None:
+    rules = [
+        quiet("pair", "a", threshold=2, within=MINUTE, cooldown=timedelta(seconds=30)),
+        quiet("silence", "b", after=["a"], posture="Proactive", within=MINUTE),
+        rule(
+            "both", trigger={"triggers": [{"expect": "a"}, {"expect": "b"}], "within": 60}, resolve_on={"expect": "b"}
+        ),
+    ]
+    given = a_tester(*rules)
+    came: list[tuple[Event, datetime]] = []
+    seen: list[Simulated] = []
+    for name, wait, late, asked in moments:
+        given.advance(timedelta(seconds=wait))
+        came.append((given.send(name, occurred=given.now - timedelta(seconds=late)), given.now))
+        if asked:  # looking changes nothing
+            seen = given.fired()
+    given.advance(timedelta(hours=1))
+    told = simulate(rules, came, given.now)
+    assert [one for one in told if one.state == "Triggered"] == given.fired()
+    assert [one for one in told if one.state == "Resolved"] == given.resolved()
+    assert given.fired()[: len(seen)] == seen
 
 
 RULES = """
