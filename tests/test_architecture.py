@@ -104,6 +104,7 @@ PLANTED = [
     ("slack_sdk: only tocsin.notifiers.slack", "tocsin.notifiers.tables", "slack_sdk"),
     ("pdpyras: only tocsin.notifiers.pagerduty", "tocsin.notifiers.tables", "pdpyras"),
     ("aiohttp: only tocsin.notifiers.http", "tocsin.flows.tables", "aiohttp"),
+    ("cloudevents: only tocsin.events.cloudevents", "tocsin.events.codec", "cloudevents"),
     ("jmespath: only tocsin.events.jmes", "tocsin.events.labels", "jmespath"),
     ("web and command line: only the server", "tocsin.flows.tables", "fastapi"),
     ("events know no database", "tocsin.events.model", "sqlalchemy"),
