@@ -104,9 +104,7 @@ class Lane:
         if first > self.shard.read:  # somebody else owned it meanwhile, and cut off what this shard has not read
             self.shard = Shard(number, read=first)
         while self.shard.by != self._name:
-            async for records in changelog.read(number, self.shard.read):
-                for record in records:
-                    self._recall(record)
+            await self._read_on()
             if self.shard.by != self._name:
                 await changelog.write({number: [claim(self.shard, self._name)]})
         _, end = (await self._room.signals.bounds([number]))[number]
@@ -199,12 +197,21 @@ class Lane:
         self._refused.clear()
 
     async def _write(self, records: Sequence[bytes], bucket: int = -1) -> None:
-        """Write to the changelog. Raises `Conflict` when somebody else has written there since."""
+        """Write to the changelog. Raises `Conflict` when the partition has another owner by now."""
         expected = self.shard.read + len(records) - 1
         found = await self._room.changelog.write({self.shard.number: records})
-        if found[self.shard.number] != expected:
+        if found[self.shard.number] == expected:
+            self.shard.wrote(records, bucket)
+            return
+        await self._read_on()  # somebody else has written too: the next owner, or the last one, late
+        if self.shard.by != self._name:
             raise Conflict(f"partition {self.shard.number} of the signals has another owner")
-        self.shard.wrote(records, bucket)
+
+    async def _read_on(self) -> None:
+        """Take in what lies in the changelog behind what has been read."""
+        async for records in self._room.changelog.read(self.shard.number, self.shard.read):
+            for record in records:
+                self._recall(record)
 
     async def _roll(self) -> None:
         """Write a bucket anew when it is time, and cut off what that makes useless."""

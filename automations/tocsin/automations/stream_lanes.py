@@ -34,9 +34,9 @@ class Figures:
 
 @dataclass
 class _Sight:
-    """Since when a partition is known to have records behind `end`, and nobody has asked for them."""
+    """Where a partition was seen last, and since when it is there."""
 
-    end: int
+    position: int
     since: float
 
 
@@ -125,8 +125,8 @@ class Lanes:
             position = lane.next if lane.recovered else lane.shard.read
             sight = self._seen.setdefault(number, _Sight(position, now))
             idle = lane.recovered and lane.next >= ends[number]
-            if position != sight.end or idle:
-                sight.end, sight.since = position, now
+            if position != sight.position or idle:
+                sight.position, sight.since = position, now
             elif now - sight.since > STALL_S:
                 raise Stalled(
                     f"partition {number} of the signals has stood still for {STALL_S:.0f} s at {lane.next}, "
