@@ -151,6 +151,14 @@ def test_it():
 """
 
 
+def test_an_event_that_comes_again_changes_nothing() -> None:
+    given = given_rules({})
+    event = given.send("x")
+    given.send(event)
+    assert len(given.fired()) == 1
+    assert given.story().splitlines()[-2:] == ["    rule-0: that changes nothing", "2026-01-01 00:00:00 now"]
+
+
 DOCUMENTED = """
 name: late-orders
 trigger: {expect: [orders.late], for_each: [warehouse], threshold: 2, within: 600}

@@ -135,7 +135,7 @@ class Tester:
         for name, automation in self._automations.items():
             lines = told(name, chapter.decided)
             if event is not None and not lines:
-                lines = unmatched(automation, event)
+                lines = unmatched(automation, event) or ["that changes nothing"]
             yield from (f"    {name}: {line}" for line in lines)
 
 
