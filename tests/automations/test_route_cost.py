@@ -1,6 +1,6 @@
 """An event is compared to few rules, however many there are: counted, not timed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,8 +23,8 @@ def compared(index: Index, event: Event) -> int:
     return len(tables) + len(held) + sum(_asked(one, event) for one in asks)
 
 
-def _finds(finds: Finds, event: Event) -> list[list[Held | None]]:
-    return [*([find(event)] for find in finds.one), *(list(find(event)) for find in finds.several)]
+def _finds(finds: Finds, event: Event) -> list[Sequence[Held | None]]:
+    return [*[(find(event),) for find in finds.one], *[find(event) for find in finds.several]]
 
 
 def _asked(asks: Asks, event: Event) -> int:
