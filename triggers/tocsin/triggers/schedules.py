@@ -12,7 +12,7 @@ from tocsin.triggers.timetable import Timetable
 
 __all__ = ["Cron", "Interval", "RRule", "Timetable", "from_dict"]
 
-_COMMON: Final = ("timezone", "start", "end", "exdates")
+_COMMON: Final = ("timezone", "start", "end", "exdates", "jitter")
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "cron": ("day_or",),
     "interval": ("anchor", "anchor_date"),
@@ -24,7 +24,8 @@ def from_dict(spec: Mapping[str, Any]) -> Timetable:  # Any: JSON
     """The schedule that a JSON object describes, as `to_dict` writes it.
 
     One of the keys `cron` (line), `interval` (seconds) and `rrule` (text) says which kind it is; further keys are
-    `timezone`, `start`, `end`, `exdates` (ISO texts), for cron `day_or`, for an interval `anchor`. Raises `Invalid`.
+    `timezone`, `start`, `end`, `exdates` (ISO texts), `jitter` (seconds), for cron `day_or`, for an interval `anchor`.
+    Raises `Invalid`.
     """
     kinds = [kind for kind in _FIELDS if kind in spec]
     if len(kinds) != 1:
@@ -37,9 +38,11 @@ def from_dict(spec: Mapping[str, Any]) -> Timetable:  # Any: JSON
 
 
 def _common(spec: Mapping[str, Any]) -> dict[str, Any]:
-    common: dict[str, Any] = {name: _time(spec[name], name) for name in ("start", "end") if spec.get(name)}
+    common: dict[str, Any] = {name: time_of(spec[name], name) for name in ("start", "end") if spec.get(name)}
     if spec.get("timezone"):
         common["timezone"] = spec["timezone"]
+    if jitter := spec.get("jitter"):
+        common["jitter"] = _span(jitter, "jitter")
     if exdates := spec.get("exdates"):
         if not isinstance(exdates, list | tuple):
             raise Invalid("exdates: a list of ISO dates or times")
@@ -59,7 +62,7 @@ def _interval(spec: Mapping[str, Any], common: dict[str, Any]) -> Timetable:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
         raise Invalid(f"interval: {str(seconds)[:40]!r} is no number of seconds")
     anchor = spec.get("anchor") or spec.get("anchor_date")
-    return Interval(timedelta(seconds=seconds), anchor=_time(anchor, "anchor") if anchor else None, **common)
+    return Interval(timedelta(seconds=seconds), anchor=time_of(anchor, "anchor") if anchor else None, **common)
 
 
 def _rrule(spec: Mapping[str, Any], common: dict[str, Any]) -> Timetable:
@@ -73,7 +76,16 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], Timet
 }
 
 
-def _time(value: object, name: str) -> datetime:
+def _span(seconds: object, name: str) -> timedelta:
+    if isinstance(seconds, timedelta):
+        return seconds
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
+        raise Invalid(f"{name}: {str(seconds)[:40]!r} is no number of seconds")
+    return timedelta(seconds=seconds)
+
+
+def time_of(value: object, name: str) -> datetime:
+    """The ISO text as a datetime, naive without an offset. Raises `Invalid` that says what `name` is."""
     try:
         return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError as error:
@@ -84,4 +96,4 @@ def _date(value: object) -> date:
     text = str(value)
     if isinstance(value, date):
         return value
-    return date.fromisoformat(text) if len(text) == 10 and text.count("-") == 2 else _time(value, "exdates")
+    return date.fromisoformat(text) if len(text) == 10 and text.count("-") == 2 else time_of(value, "exdates")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from sqlmodel import Session, col, select
@@ -12,13 +12,16 @@ from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.store.engine import insert_new, touch
 from tocsin.store.log import append
+from tocsin.triggers.announce import switched
 from tocsin.triggers.due import CatchUp, Mode, previous_occurrence
+from tocsin.triggers.jitter import next_sending
 from tocsin.triggers.schedules import from_dict
 from tocsin.triggers.tables import Schedule
-from tocsin.triggers.ticks import definition, log, switched
+from tocsin.triggers.ticks import definition, settle
 from tocsin.triggers.timetable import Timetable
 
 CHANNEL: Final = "schedules"
+Overlap = Literal["allow", "skip", "queue", "cancel_running"]
 _SLUG: Final = re.compile(r"\w[\w.:/-]{0,199}")
 
 
@@ -31,13 +34,15 @@ def put_schedule(
     parameters: Mapping[str, Any] | None = None,  # Any: the flow's own
     active: bool | None = None,
     catchup: CatchUp | Mode = "latest",
+    overlap: Overlap = "allow",
     now: datetime,
 ) -> Schedule:
     """Make or change the schedule `slug`; the row. Ticks begin after `now`.
 
     Putting the same definition again changes nothing about how far it has come. `active=None` leaves a paused one
     paused (a new one is active). With another definition the old one first logs what it still owes, then the new one
-    begins at `now`. Raises `Invalid` that names the slug and what is wrong.
+    begins at `now`. `overlap`: what becomes of a tick's run while an earlier run of this schedule is not finished.
+    Raises `Invalid` that names the slug and what is wrong.
     """
     found = _checked(slug, schedule, now)
     values = {
@@ -46,7 +51,7 @@ def put_schedule(
         "timezone": found.timezone,
         "deployment": deployment,
         "parameters": _json(slug, parameters or {}),
-        **_catchup(slug, catchup),
+        **_policies(slug, catchup, overlap),
     }
     row = _locked(session, slug)
     if row is None and _inserted(session, slug, found, values, active is not False, now):
@@ -109,13 +114,42 @@ def _checked(slug: str, schedule: Timetable | Mapping[str, Any], now: datetime) 
         raise Invalid(f"schedule {slug!r}: {error}") from error
 
 
-def _catchup(slug: str, catchup: CatchUp | Mode) -> dict[str, Any]:
+def _policies(slug: str, catchup: CatchUp | Mode, overlap: Overlap) -> dict[str, Any]:
     policy = catchup if isinstance(catchup, CatchUp) else CatchUp(catchup)
-    if policy.mode not in get_args(Mode):
-        raise Invalid(f"schedule {slug!r}: catchup: {policy.mode!r} is none of {', '.join(get_args(Mode))}")
     if policy.window is not None and policy.window <= timedelta(0):
         raise Invalid(f"schedule {slug!r}: catchup: a window is longer than nothing, not {policy.window}")
-    return {"catchup": policy.mode, "window_s": policy.window.total_seconds() if policy.window is not None else None}
+    window_s = policy.window.total_seconds() if policy.window is not None else None
+    try:
+        return {"catchup": _mode(policy.mode), "window_s": window_s, "overlap": _overlap(overlap)}
+    except Invalid as error:
+        raise Invalid(f"schedule {slug!r}: {error}") from error
+
+
+def policies(catchup: object, window_s: object, overlap: object) -> tuple[CatchUp, Overlap]:
+    """What JSON says of late ticks (with a window in seconds) and of overlaps; None for what it does not say.
+
+    Raises Invalid.
+    """
+    if window_s is not None and (isinstance(window_s, bool) or not isinstance(window_s, int | float)):
+        raise Invalid(f"catchup_window: {str(window_s)[:40]!r} is no number of seconds")
+    if window_s is not None and not 0 < window_s < 1e10:
+        raise Invalid(f"catchup_window: {window_s} is no number of seconds above 0")
+    window = timedelta(seconds=window_s) if window_s is not None else None
+    return CatchUp(_mode(catchup or "latest"), window), _overlap(overlap or "allow")
+
+
+def _mode(catchup: object) -> Mode:
+    match catchup:
+        case "all" | "latest" | "none":
+            return catchup
+    raise Invalid(f"catchup: {str(catchup)[:40]!r} is none of {', '.join(get_args(Mode))}")
+
+
+def _overlap(overlap: object) -> Overlap:
+    match overlap:
+        case "allow" | "skip" | "queue" | "cancel_running":
+            return overlap
+    raise Invalid(f"overlap: {str(overlap)[:40]!r} is none of {', '.join(get_args(Overlap))}")
 
 
 def _json(slug: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +181,8 @@ def _beginning(slug: str, schedule: Timetable, now: datetime) -> dict[str, datet
     first = next(schedule.occurrences(now), None)
     if first is None:
         raise Invalid(f"schedule {slug!r}: would never fire: {schedule.shown} has nothing after {now:%Y-%m-%d %H:%M}Z")
-    return {"cursor": now, "previous_at": previous_occurrence(schedule, first), "next_at": first}
+    next_at = next_sending(schedule, slug, now)
+    return {"cursor": now, "previous_at": previous_occurrence(schedule, first), "next_at": next_at}
 
 
 def _edit(session: Session, row: Schedule, schedule: Timetable, values: dict[str, Any], now: datetime) -> None:
@@ -155,7 +190,7 @@ def _edit(session: Session, row: Schedule, schedule: Timetable, values: dict[str
         return
     if row.spec != values["spec"]:
         begin = _beginning(row.slug, schedule, now)
-        _settle(session, row, now)
+        settle(session, row, now)
         values = values | begin
     row.sqlmodel_update(values | {"version": row.version + 1, "updated": now})
     session.add(row)
@@ -168,7 +203,7 @@ def _set_active(session: Session, row: Schedule, active: bool, now: datetime, ca
     if active:
         row.sqlmodel_update(_resumed(row, now))
     else:
-        _settle(session, row, now)
+        settle(session, row, now)
     row.sqlmodel_update({"active": active, "version": row.version + 1, "updated": now})
     session.add(row)
     session.flush()
@@ -179,10 +214,5 @@ def _set_active(session: Session, row: Schedule, active: bool, now: datetime, ca
 def _resumed(row: Schedule, now: datetime) -> dict[str, datetime | None]:
     schedule = definition(row)
     first = next(schedule.occurrences(now), None)
-    return {"cursor": now, "previous_at": previous_occurrence(schedule, first or now), "next_at": first}
-
-
-def _settle(session: Session, row: Schedule, now: datetime) -> None:
-    """Log what the row owes up to `now`, before it is changed."""
-    while row.active and row.next_at is not None and row.next_at <= now:
-        log(session, [row], now)
+    next_at = next_sending(schedule, row.slug, now)
+    return {"cursor": now, "previous_at": previous_occurrence(schedule, first or now), "next_at": next_at}

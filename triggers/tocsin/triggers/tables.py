@@ -1,4 +1,4 @@
-"""The tables of this room: schedules."""
+"""The tables of this room: schedules, sources."""
 
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,10 @@ class Schedule(SQLModel, table=True):
     """A schedule and how far it has come; the only truth about it.
 
     Every occurrence up to `cursor` has been told as a tick or as skipped; `previous_at` is the last of them, `next_at`
-    the first one after (none: there is no more). `version` grows with every edit. `declared` is what its deployment
-    last asked `active` to be: a redeploy that says the same again leaves alone what a person has paused since.
+    when the first one after it is sent (none: there is no more). `catchup` and `window_s`: what becomes of late ticks;
+    `overlap`: what becomes of a tick's run while an earlier one of this schedule is not finished. `version` grows with
+    every edit. `declared` is what its deployment last asked `active` to be: a redeploy that says the same again leaves
+    alone what a person has paused since.
     """
 
     __tablename__ = "schedule"
@@ -32,11 +34,23 @@ class Schedule(SQLModel, table=True):
     declared: bool | None = None
     catchup: str = "latest"
     window_s: float | None = None
+    overlap: str = "allow"
     deployment: str | None = Field(default=None, index=True)
     parameters: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     cursor: datetime = Field(sa_type=UtcDateTime)
     previous_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     version: int = 1
+    created: datetime = Field(sa_type=UtcDateTime)
+    updated: datetime = Field(sa_type=UtcDateTime)
+
+
+class Source(SQLModel, table=True):
+    """A source on record as its JSON document; how far it has come is in its positions."""
+
+    __tablename__ = "source"
+
+    name: str = Field(primary_key=True)
+    spec: dict[str, Any] = Field(sa_type=Json)
     created: datetime = Field(sa_type=UtcDateTime)
     updated: datetime = Field(sa_type=UtcDateTime)

@@ -5,10 +5,9 @@ the same id whoever writes it. Before the commit nothing has happened, after it 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,19 +15,19 @@ from sqlalchemy import bindparam, func, text, update
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, select
 
-from tocsin.events.chain import Cause
 from tocsin.events.errors import Invalid
-from tocsin.events.ids import derive, tick_id
-from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.events.model import Event
 from tocsin.store.engine import claimable
 from tocsin.store.log import append
-from tocsin.triggers.due import MOST_TICKS, CatchUp, Mode, Skip, Tick, Ticks, due
+from tocsin.triggers import announce
+from tocsin.triggers.due import MOST_TICKS, CatchUp, Mode, Sending, Skip, Ticks, at_once, due
+from tocsin.triggers.jitter import next_sending, sending
 from tocsin.triggers.schedules import from_dict
 from tocsin.triggers.tables import Schedule
 from tocsin.triggers.timetable import Timetable
 
-TICK: Final = "tocsin.schedule.tick"
-SKIPPED: Final = "tocsin.schedule.skipped"
+TICK: Final = announce.TICK
+SKIPPED: Final = announce.SKIPPED
 MOST_ROWS: Final = 500
 STALLED_MS: Final = 5_000
 
@@ -56,11 +55,14 @@ def log(session: Session, rows: Sequence[Schedule], now: datetime) -> list[Event
             advanced, moved = _advance(row, now)
             events += advanced
             moves += moved
-    _move(session, moves)
-    events.sort(key=lambda event: event.occurred)
-    if events:
-        append(session, events)
-    return events
+    return _write(session, events, moves)
+
+
+def settle(session: Session, row: Schedule, now: datetime) -> None:
+    """Log what a row, which the session has locked, owes up to `now`, before it is changed; also what is on its way."""
+    while row.active and _owes(row, now):
+        events, moves = _advance(row, now, hurried=True)
+        _write(session, events, moves)
 
 
 def earliest(session: Session) -> datetime | None:
@@ -82,13 +84,6 @@ def refresh(session: Session, after: str, limit: int = MOST_ROWS) -> str | None:
             row.next_at = next_at
             session.add(row)
     return rows[-1].slug if rows else None
-
-
-def switched(row: Schedule, now: datetime, cause: Cause) -> Event:
-    """`tocsin.schedule.paused` or `.resumed`: what somebody has just made of the row."""
-    verb = "resumed" if row.active else "paused"
-    told = _event(row, f"tocsin.schedule.{verb}", now, {}, cause.identity("schedule", verb, row.slug))
-    return msgspec.structs.replace(told, resource=told.resource | cause.labels, follows=cause.event)
 
 
 def forget_zones() -> None:
@@ -116,18 +111,35 @@ def _definition(spec: bytes) -> Timetable:
 
 def _next(row: Schedule) -> datetime | None:
     try:
-        return next(definition(row).occurrences(row.cursor), None)
+        return next_sending(definition(row), row.slug, row.cursor)
     except Invalid:
         return row.next_at
 
 
-def _advance(row: Schedule, now: datetime) -> tuple[list[Event], list[Move]]:
+def _owes(row: Schedule, now: datetime) -> bool:
+    try:
+        return next(definition(row).occurrences(row.cursor, now), None) is not None
+    except Invalid:
+        return row.next_at is not None and row.next_at <= now
+
+
+def _advance(row: Schedule, now: datetime, hurried: bool = False) -> tuple[list[Event], list[Move]]:
     """The events that are due in one row, and how far it moves. A definition that cannot be read stops itself."""
     try:
-        found = due(definition(row), row.cursor, now, policy(row), row.previous_at)
+        schedule = definition(row)
+        send = at_once if hurried else sending(schedule, row.slug)
+        found = due(schedule, row.cursor, now, policy(row), row.previous_at, send)
     except Invalid as error:
         return [_stop(row, str(error), now)], []
-    return _events(row, found, now), [(row, found)]
+    return _events(row, found, send, now), [(row, found)]
+
+
+def _write(session: Session, events: list[Event], moves: list[Move]) -> list[Event]:
+    _move(session, moves)
+    events.sort(key=lambda event: event.occurred)
+    if events:
+        append(session, events)
+    return events
 
 
 def _move(session: Session, moves: list[Move]) -> None:
@@ -149,54 +161,15 @@ def _place(found: Ticks) -> dict[str, datetime | None]:
 def _stop(row: Schedule, reason: str, now: datetime) -> Event:
     at = row.next_at or now
     row.active, row.next_at, row.updated = False, None, now
-    return _skip_event(row, Skip(at, at, 1, True, f"paused, its definition cannot be read: {reason}"))
+    return announce.skipped(row, Skip(at, at, 1, True, f"paused, its definition cannot be read: {reason}"))
 
 
-def _events(row: Schedule, found: Ticks, now: datetime) -> list[Event]:
-    return [_skip_event(row, skip) for skip in found.skipped] + [_tick_event(row, tick, now) for tick in found.ticks]
-
-
-def _tick_event(row: Schedule, tick: Tick, now: datetime) -> Event:
-    payload = {
-        "scheduled_time": _iso(tick.at),
-        "data_interval_start": _iso(tick.previous),
-        "data_interval_end": _iso(tick.at),
-        "lateness_s": max(0.0, round((now - tick.at).total_seconds(), 6)),
-        "attempt": 1,
-        "parameters": row.parameters,
-    }
-    return _event(row, TICK, tick.at, payload, tick_id(row.slug, tick.at))
-
-
-def _skip_event(row: Schedule, skip: Skip) -> Event:
-    payload = {
-        "scheduled_time": _iso(skip.last),
-        "first": _iso(skip.first),
-        "last": _iso(skip.last),
-        "count": skip.count,
-        "exact": skip.exact,
-        "reason": skip.reason,
-    }
-    return _event(row, SKIPPED, skip.last, payload, derive("skipped", row.slug, _iso(skip.first), _iso(skip.last)))
-
-
-def _event(row: Schedule, name: str, at: datetime, payload: dict[str, Any], key: UUID) -> Event:  # Any: JSON
-    resource = {RESOURCE_ID: f"tocsin.schedule.{row.slug}", RESOURCE_NAME: row.slug}
-    return Event(id=key, event=name, occurred=at, resource=resource, related=_related(row), payload=payload)
-
-
-def _related(row: Schedule) -> list[dict[str, str]]:
-    if row.deployment is None:
-        return []
-    deployment = {RESOURCE_ID: f"tocsin.deployment.{row.deployment}", RESOURCE_ROLE: "deployment"}
-    return [deployment | {RESOURCE_NAME: row.deployment}]
+def _events(row: Schedule, found: Ticks, send: Sending, now: datetime) -> list[Event]:
+    told = [announce.skipped(row, skip) for skip in found.skipped]
+    return told + [announce.tick(row, tick, send(tick.at), now) for tick in found.ticks]
 
 
 def _mind_stalling(session: Session) -> None:
     """A process that stops in the middle may not keep its rows: the server ends its transaction after a while."""
     if session.get_bind().dialect.name == "postgresql":
         session.connection().execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {STALLED_MS}"))
-
-
-def _iso(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

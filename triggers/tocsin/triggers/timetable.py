@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from tocsin.triggers.zones import FIRST_YEAR, LAST_YEAR, wall_at, zone
 EARLIEST: Final = datetime(FIRST_YEAR + 1, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
 MOST_EXDATES: Final = 1_000
+MOST_JITTER: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +23,15 @@ class Timetable(ABC):
     """A sequence of instants, given by a rule. A naive datetime in it is a wall time of its `timezone`.
 
     `start` and `end` are the first and last instants that may belong to it; `exdates` are left out, a date as a whole
-    day. A definition that would never fire is refused with `Invalid`.
+    day. `jitter`: by up to so much later, never after the next one, its ticks are sent (`tocsin.triggers.jitter`); its
+    occurrences stay what they are. A definition that would never fire is refused with `Invalid`.
     """
 
     timezone: str = "UTC"
     start: datetime | None = None
     end: datetime | None = None
     exdates: tuple[date, ...] = ()
+    jitter: timedelta = timedelta(0)
 
     kind: ClassVar[str]
 
@@ -80,6 +83,7 @@ class Timetable(ABC):
             "start": told(self.start) if self.start else None,
             "end": told(self.end) if self.end else None,
             "exdates": [told(exdate) for exdate in self.exdates] or None,
+            "jitter": self.jitter.total_seconds(),
         }
         return {**self._spec(), "timezone": self.timezone, **{key: value for key, value in common.items() if value}}
 
@@ -146,6 +150,8 @@ class Timetable(ABC):
         zone(self.timezone)
         if len(self.exdates) > MOST_EXDATES:
             raise Invalid(f"exdates: {len(self.exdates)} dates; at most {MOST_EXDATES}")
+        if not isinstance(self.jitter, timedelta) or not timedelta(0) <= self.jitter <= MOST_JITTER:
+            raise Invalid(f"jitter: {self.jitter!s:.40} is no timedelta from nothing to {MOST_JITTER.days} day")
         for name, time in (("start", self.start), ("end", self.end)):
             if time is not None and not isinstance(time, datetime):
                 raise Invalid(f"{name}: {time!r} is no datetime")

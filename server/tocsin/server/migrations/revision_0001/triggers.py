@@ -6,6 +6,7 @@ from tocsin.server.migrations.forms import FLAG, FLOAT, JSON, NAME, NUMBER, TIME
 def make() -> None:
     """Make the tables of triggers."""
     _schedule()
+    _source()
 
 
 def _schedule() -> None:
@@ -18,6 +19,7 @@ def _schedule() -> None:
         *may(FLAG, "declared"),
         *must(NAME, "catchup"),
         *may(FLOAT, "window_s"),
+        *must(NAME, "overlap"),
         *may(NAME, "deployment"),
         *must(JSON, "parameters"),
         *must(TIME, "cursor"),
@@ -28,3 +30,7 @@ def _schedule() -> None:
     )
     index("schedule", "active", "next_at")
     index("schedule", "deployment")
+
+
+def _source() -> None:
+    table("source", *must(NAME, "name"), *must(JSON, "spec"), *must(TIME, "created", "updated"), key=("name",))
