@@ -11,6 +11,7 @@ from sqlmodel import Session
 from tocsin.automations import store
 from tocsin.automations.attempts import Executed, Failed
 from tocsin.automations.invocation import Invocation
+from tocsin.events.clock import micros
 from tocsin.events.codec import OURS
 from tocsin.events.errors import BadEvent, Invalid, NotFound
 from tocsin.events.ids import derive
@@ -20,10 +21,12 @@ from tocsin.flows.forget import delete_run
 from tocsin.flows.pools import pause_pool
 from tocsin.flows.queues import pause_queue
 from tocsin.flows.runs import Refusal, cancel_run, change_run, create_run, resume_run, retry_run, suspend_run
+from tocsin.flows.series import Series, create_run_of
 from tocsin.flows.states import State, StateType
 from tocsin.flows.tables import FlowRun
 from tocsin.notifiers.outbox import notify
 from tocsin.store.log import append
+from tocsin.triggers.announce import not_run
 from tocsin.triggers.store import pause_schedule, resume_schedule
 
 # Any, in this file: JSON.
@@ -45,18 +48,39 @@ def carry_out(session: Session, invocation: Invocation, now: datetime) -> Outcom
 
 
 def _run_deployment(session: Session, invocation: Invocation, now: datetime) -> Outcome:
-    arguments = invocation.arguments
-    run = create_run(
-        session,
-        arguments["deployment"],
-        parameters=arguments["parameters"],
-        scheduled=datetime.fromisoformat(arguments["scheduled"]),
-        key=str(invocation.id),
-        cause=invocation.behind,
-        creator=arguments["creator"],
-        now=now,
-    )
+    arguments, schedule = invocation.arguments, invocation.arguments.get("schedule")
+    wanted: dict[str, Any] = {
+        "parameters": arguments["parameters"],
+        "scheduled": datetime.fromisoformat(arguments["scheduled"]),
+        "key": str(invocation.id),
+        "cause": invocation.behind,
+        "creator": arguments["creator"],
+        "now": now,
+    }
+    if schedule is None:
+        run: FlowRun | Refusal = create_run(session, arguments["deployment"], **wanted)
+    else:
+        if schedule["backfill"]:  # it is late for nobody
+            wanted["scheduled"] = max(now, wanted["scheduled"])
+        run = create_run_of(session, arguments["deployment"], _series(schedule), **wanted)
+    if isinstance(run, Refusal):
+        return _not_run(session, invocation, run)
     return Executed({"flow_run": str(run.id), "related": [_run_label(run)]})
+
+
+def _series(schedule: dict[str, Any]) -> Series:
+    """Where the run of a tick stands among those of its schedule; the runs of a backfill are a series of their own."""
+    turn, backfill = micros(datetime.fromisoformat(schedule["at"])), schedule["backfill"]
+    if not backfill:
+        return Series(schedule["slug"], turn, schedule["overlap"])
+    return Series(f"{schedule['slug']} backfill", -turn if backfill["reverse"] else turn, room=backfill["max_active"])
+
+
+def _not_run(session: Session, invocation: Invocation, refusal: Refusal) -> Outcome:
+    deployment, schedule = invocation.arguments["deployment"], invocation.arguments["schedule"]
+    at = datetime.fromisoformat(schedule["at"])
+    append(session, [not_run(schedule["slug"], deployment, at, refusal.reason, invocation.behind.event)])
+    return Executed({"skipped": refusal.reason})
 
 
 def _retry_flow_run(session: Session, invocation: Invocation, now: datetime) -> Outcome:
@@ -138,7 +162,7 @@ def _emit_event(session: Session, invocation: Invocation, now: datetime) -> Outc
         payload=arguments["payload"],
         follows=behind.event,
     )
-    append(session, [event])
+    append(session, [event], now=now)
     return Executed({"event": str(event.id), "event_name": event.event})
 
 

@@ -8,7 +8,7 @@ from tocsin.automations.actions_runs import ChangeFlowRunState, RetryFlowRun, Ru
 from tocsin.automations.invocation import Arguments
 from tocsin.automations.rendered import Impossible, Rendering
 from tocsin.automations.targets import as_id, attempt, name_of
-from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME
+from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.events.templates import render_value
 
 SCHEDULES: Final = "tocsin.schedules"
@@ -28,11 +28,24 @@ def run_deployment(rendering: Rendering, action: RunDeployment) -> Arguments:
     creator = {RESOURCE_ID: f"tocsin.automation.{automation.name}"}
     if ticked and event is not None:
         creator = {name: event.resource[name] for name in (RESOURCE_ID, RESOURCE_NAME) if name in event.resource}
-    return {
+    arguments: Arguments = {
         "deployment": deployment,
         "parameters": parameters,
         "scheduled": (firing.at + action.schedule_after).isoformat(),
         "creator": creator,
+    }
+    if ticked and event is not None:
+        arguments["schedule"] = _tick(event)
+    return arguments
+
+
+def _tick(event: Event) -> Arguments:
+    """Which tick of which schedule it is, and what becomes of its run while earlier ones are not finished."""
+    return {
+        "slug": event.resource_id.removeprefix("tocsin.schedule."),
+        "at": event.occurred.isoformat(),
+        "overlap": event.payload.get("overlap", "allow"),
+        "backfill": event.payload.get("backfill"),
     }
 
 

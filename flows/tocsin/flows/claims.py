@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 
 from tocsin.flows.changes import FLOW_RUN, RUNS, Columns, crash_inner, load, propose
 from tocsin.flows.decide import Accept, Context
+from tocsin.flows.series import its_turn, still_its_turn
 from tocsin.flows.states import HELD, StateType, crashed, pending
 from tocsin.flows.tables import WorkPool, WorkQueue
 from tocsin.store.engine import claimable, touch
@@ -40,14 +41,14 @@ def claim(session: Session, pool: str, limit: int, *, lease: str, worker: str, n
     if limit <= 0:
         return []
     statement = (
-        select(FLOW_RUN.c.id)
+        select(FLOW_RUN.c.id, FLOW_RUN.c.series, FLOW_RUN.c.room)
         .where(*_waiting(pool), FLOW_RUN.c.scheduled <= now)
         .order_by(FLOW_RUN.c.scheduled, FLOW_RUN.c.id)
         .limit(limit)
     )
-    found = session.connection().execute(claimable(session, statement)).scalars().all()
+    found = [(run, series, room) for run, series, room in session.connection().execute(claimable(session, statement))]
     taken = []
-    for run_id in found:
+    for run_id in still_its_turn(session, found):
         verdict, run = propose(session, run_id, pending(), Context(), now, lease=lease, worker=worker)
         if isinstance(verdict, Accept):
             taken.append(run)
@@ -89,6 +90,7 @@ def _waiting(pool: str) -> tuple[ColumnElement[bool], ...]:
         FLOW_RUN.c.state_type == StateType.SCHEDULED.value,
         FLOW_RUN.c.lease.is_(None),
         ~_QUEUE_PAUSED,
+        its_turn(),
     )
 
 

@@ -54,15 +54,16 @@ def create_run(
     key: str | None = None,
     cause: Cause = OUTSIDE,
     creator: Mapping[str, str] | None = None,
+    place: Columns | None = None,
     now: datetime,
 ) -> FlowRun:
     """A new run of a deployment, due at `scheduled` (default: now); with a `key` that a run has already, that run.
 
-    `cause`: what led to it; `creator`: labels of the automation or schedule. Raises NotFound, and Invalid
-    for parameters that are not JSON.
+    `cause`: what led to it; `creator`: labels of the automation or schedule; `place`: its columns in a series
+    (`tocsin.flows.series`). Raises NotFound, and Invalid for parameters that are not JSON.
     """
     deployment = get_deployment(session, deployment_name)
-    if key is not None and (known := _by_key(session, key)) is not None:
+    if key is not None and (known := known_run(session, key)) is not None:
         return known
     if not same_after_json(dict(parameters or {})):
         raise Invalid(f"run of {deployment_name!r}: parameters must be JSON (text, numbers, lists, objects)")
@@ -73,10 +74,11 @@ def create_run(
         "cause": cause.event,
         "creator": dict(creator) if creator else None,
         **behind(cause),
+        **(place or {}),
     }
     run = start(session, columns, states.scheduled(at), now)
     if run is None:  # somebody else has stored the key in the meantime
-        known = _by_key(session, key or "")
+        known = known_run(session, key or "")
         assert known is not None
         return known
     return FlowRun(**run)
@@ -183,6 +185,13 @@ def behind(cause: Cause) -> Columns:
     return {"depth": cause.depth, "chain": joined(cause.path)}
 
 
+def known_run(session: Session, key: str) -> FlowRun | None:
+    """The run that has this idempotency key already."""
+    statement = select_columns(FLOW_RUN).where(FLOW_RUN.c.idempotency_key == key)
+    row = session.connection().execute(statement).mappings().one_or_none()
+    return FlowRun(**row) if row is not None else None
+
+
 def get_run(session: Session, run_id: UUID) -> FlowRun:
     """The run. Raises NotFound."""
     return FlowRun(**load(session, run_id))
@@ -257,9 +266,3 @@ def _proposed_retry(run: Columns, at: datetime) -> State | Refusal:
     if state.scheduled is None or state.scheduled <= at:
         return Refusal("it is tried again sooner already")
     return awaiting_retry(at, "brought forward", state.fault)
-
-
-def _by_key(session: Session, key: str) -> FlowRun | None:
-    statement = select_columns(FLOW_RUN).where(FLOW_RUN.c.idempotency_key == key)
-    row = session.connection().execute(statement).mappings().one_or_none()
-    return FlowRun(**row) if row is not None else None

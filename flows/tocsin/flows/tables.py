@@ -1,10 +1,10 @@
 """The tables of work: runs of flows and tasks, deployments, pools, workers, log lines, cached results."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Index, Text
+from sqlalchemy import BigInteger, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 # The store's tables first: they set how constraints and indexes are named.
@@ -14,11 +14,15 @@ from tocsin.store.types import Json, Sequence, UtcDateTime
 # Any in the Json columns: parameters, labels and results are whatever JSON their owner chose.
 
 
+_UNFINISHED: Final = "series IS NOT NULL AND ended IS NULL"
+
+
 class FlowRun(SQLModel, table=True):
     """One run of a flow. `version` counts its states, `attempt` its claims; `lease` names who holds it.
 
     `depth` and `chain` tell which automations stand behind the run: behind its start, or behind what somebody else has
-    done to it last.
+    done to it last. Of a `series` (the runs of a schedule) with `room` at most so many are under way, in the order of
+    their `turn`.
     """
 
     __tablename__ = "flow_run"
@@ -27,6 +31,7 @@ class FlowRun(SQLModel, table=True):
         Index(None, "state_type", "lease"),
         Index(None, "deployment", "created"),
         Index(None, "created"),
+        Index(None, "series", sqlite_where=text(_UNFINISHED), postgresql_where=text(_UNFINISHED)),
     )
 
     id: UUID = Field(primary_key=True)
@@ -43,6 +48,9 @@ class FlowRun(SQLModel, table=True):
     cause: UUID | None = None
     depth: int = 0
     chain: str = Field(default="", sa_type=Text)
+    series: str | None = None
+    turn: int | None = Field(default=None, sa_type=BigInteger)
+    room: int | None = None
     state_type: str
     state_name: str
     state_message: str = Field(default="", sa_type=Text)

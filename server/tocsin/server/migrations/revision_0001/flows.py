@@ -1,6 +1,7 @@
 """The tables of flows as revision 0001 made them. Frozen."""
 
 from tocsin.server.migrations.forms import (
+    BIG,
     FLAG,
     JSON,
     NAME,
@@ -72,6 +73,9 @@ def _flow_run() -> None:
         *may(UUID, "cause"),
         *must(NUMBER, "depth"),
         *must(TEXT, "chain"),
+        *may(NAME, "series"),
+        *may(BIG, "turn"),
+        *may(NUMBER, "room"),
         *must(NAME, "state_type", "state_name"),
         *must(TEXT, "state_message"),
         *must(TIME, "state_at"),
@@ -88,6 +92,7 @@ def _flow_run() -> None:
     index("flow_run", "created")
     index("flow_run", "deployment", "created")
     index("flow_run", "parent_run_id")
+    index("flow_run", "series", where="series IS NOT NULL AND ended IS NULL")
     index("flow_run", "state_type", "lease")
     index("flow_run", "work_pool", "state_type", "scheduled")
 
