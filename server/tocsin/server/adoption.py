@@ -21,7 +21,7 @@ from tocsin.flows.deployments import SCHEDULES, list_deployments
 from tocsin.flows.tables import DeploymentRow
 from tocsin.server.views import SCHEDULE_EXTRAS
 from tocsin.store.engine import AWAY, Store
-from tocsin.triggers.store import get_schedule, list_schedules, pause_schedule, put_schedule
+from tocsin.triggers.store import get_schedule, list_schedules, pause_schedule, policies, put_schedule
 from tocsin.triggers.tables import Schedule
 
 LOOK: Final = timedelta(seconds=1)
@@ -43,6 +43,8 @@ class Wish:
     active: bool
     rests: bool
     catchup: Any
+    catchup_window: Any
+    overlap: Any
 
 
 class Adoption:
@@ -96,7 +98,9 @@ def _of(row: DeploymentRow) -> Iterator[Wish]:
             parameters=entry.get("parameters") or {},
             active=bool(entry.get("active", True)) and not row.paused,
             rests=row.paused,
-            catchup=entry.get("catchup") or "latest",
+            catchup=entry.get("catchup"),
+            catchup_window=entry.get("catchup_window"),
+            overlap=entry.get("overlap"),
         )
 
 
@@ -105,6 +109,7 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
         logger.warning("this schedule is somebody else's", slug=wish.slug, deployment=wish.deployment, owner=owner)
         return
     try:
+        catchup, overlap = policies(wish.catchup, wish.catchup_window, wish.overlap)
         declared, rested = _standing(session, wish.slug)
         row = put_schedule(
             session,
@@ -113,7 +118,8 @@ def _adopt(session: Session, wish: Wish, now: datetime) -> None:
             deployment=wish.deployment,
             parameters=wish.parameters,
             active=wish.active if wish.active != declared else None,
-            catchup=wish.catchup,
+            catchup=catchup,
+            overlap=overlap,
             now=now,
         )
         row.declared = declared if wish.rests and rested else wish.active

@@ -19,9 +19,10 @@ from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
 from tocsin.notifiers.registry import put_notifier
 from tocsin.server import views
 from tocsin.store.engine import Store
+from tocsin.triggers import backfill as afterwards
 from tocsin.triggers import preview as coming
 from tocsin.triggers.schedules import from_dict
-from tocsin.triggers.store import get_schedule
+from tocsin.triggers.store import get_schedule, pause_schedule, policies, resume_schedule
 from tocsin.triggers.ticks import definition
 
 
@@ -116,6 +117,34 @@ def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[v
     return [views.ComingView.model_validate(one) for one in coming.preview(schedule, now, count)]
 
 
+def backfill(
+    session: Session,
+    slug: str,
+    begin: datetime,
+    end: datetime,
+    *,
+    dry_run: bool,
+    max_active: int,
+    reverse: bool,
+    now: datetime,
+) -> list[views.BackfillView]:
+    """The ticks of that time that were never sent, in the order of their sending; now they are, unless `dry_run`.
+
+    Raises NotFound and Invalid.
+    """
+    if dry_run:
+        ticks = afterwards.missing(session, slug, begin, end, reverse=reverse, now=now)
+    else:
+        ticks = afterwards.backfill(session, slug, begin, end, max_active=max_active, reverse=reverse, now=now)
+    return [views.BackfillView(scheduled_time=tick.at, data_interval_start=tick.previous) for tick in ticks]
+
+
+def switch_schedule(session: Session, slug: str, *, active: bool, now: datetime) -> views.ScheduleView:
+    """The schedule, resumed (`active`) or paused. Raises NotFound."""
+    row = resume_schedule(session, slug, now) if active else pause_schedule(session, slug, now)
+    return views.ScheduleView.model_validate(row)
+
+
 async def test_notifier(store: Store, name: str, clock: Clock) -> views.AttemptView:
     """How a notifier's channel answered to a test message. Raises NotFound and Invalid."""
     from tocsin.notifiers.probe import send_test  # brings the HTTP clients, which no other command needs
@@ -127,6 +156,7 @@ def _check_schedule(deployment: str, entry: Mapping[str, Any]) -> None:
     spec = {key: value for key, value in entry.items() if key not in views.SCHEDULE_EXTRAS and value is not None}
     try:
         from_dict(spec)
+        policies(entry.get("catchup"), entry.get("catchup_window"), entry.get("overlap"))
     except Invalid as error:
         raise Invalid(f"deployment {deployment!r}, schedule {entry.get('slug')!r}: {error}") from error
 

@@ -12,7 +12,7 @@ from tocsin.automations.tables import Tally
 # Any in these models: parameters, specifications and errors are whatever JSON their owner chose.
 
 
-SCHEDULE_EXTRAS: Final = ("slug", "active", "parameters", "catchup")
+SCHEDULE_EXTRAS: Final = ("slug", "active", "parameters", "catchup", "catchup_window", "overlap")
 """What a deployment's schedule says besides its own definition."""
 
 
@@ -121,12 +121,21 @@ class ScheduleView(View):
     timezone: str
     active: bool
     catchup: str
+    window_s: float | None
+    overlap: str
     deployment: str | None
     parameters: dict[str, Any]
     previous_at: datetime | None
     next_at: datetime | None
     version: int
     updated: datetime
+
+
+class BackfillView(View):
+    """A tick that a backfill sends: its instant, which is the end of its data interval, and the interval's begin."""
+
+    scheduled_time: datetime
+    data_interval_start: datetime
 
 
 class AutomationView(View):

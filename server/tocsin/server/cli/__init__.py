@@ -30,7 +30,7 @@ _COMMANDS: Final = (
     ("worker", "tocsin.server.cli.start:worker", _ROLES, "Run deployments of one work pool."),
     ("event", "tocsin.server.cli.event:app", _NOUNS, "Emit, follow and list events."),
     ("automation", "tocsin.server.cli.automation:app", _NOUNS, "Plan, apply, list and explain automations."),
-    ("schedule", "tocsin.server.cli.schedule:app", _NOUNS, "List schedules, preview their ticks."),
+    ("schedule", "tocsin.server.cli.schedule:app", _NOUNS, "List, preview, pause and backfill schedules."),
     ("deployment", "tocsin.server.cli.deployment:app", _NOUNS, "Apply, list and run deployments."),
     ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),

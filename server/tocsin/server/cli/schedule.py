@@ -7,9 +7,13 @@ from cyclopts import App, Parameter
 
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Output, show_rows
+from tocsin.server.cli.out import Output, show_one, show_rows
+from tocsin.triggers.backfill import MOST_ACTIVE
+from tocsin.triggers.schedules import time_of
 
-app = App(name="schedule", help="List schedules, preview their ticks.")
+app = App(name="schedule", help="List, pause and resume schedules; preview their ticks, send those that were not sent.")
+
+Slug = Annotated[str, Parameter(help="Which schedule.")]
 
 
 @app.command
@@ -21,7 +25,7 @@ def ls(
     """List schedules."""
     with opened() as store, store.read() as session:
         rows = reads.schedules(session, deployment=deployment)
-    columns = ("slug", "kind", "spec", "active", "deployment", "previous_at", "next_at")
+    columns = ("slug", "kind", "spec", "active", "catchup", "overlap", "deployment", "previous_at", "next_at")
     show_rows(rows, output, columns, "no schedules; a deployment brings its own with `tocsin deployment apply`")
 
 
@@ -37,3 +41,45 @@ def preview(
     with opened() as store, store.read() as session:
         rows = commands.preview(session, slug, now=datetime.now(UTC), count=count)
     show_rows(rows, output, ("instant", "wall", "note"), "it never ticks again")
+
+
+@app.command
+def pause(slug: Slug, /, *, output: Output = "table") -> None:
+    """Let a schedule rest: no ticks until it is resumed. What falls into the pause was not due."""
+    _switch(slug, False, output)
+
+
+@app.command
+def resume(slug: Slug, /, *, output: Output = "table") -> None:
+    """Let a paused schedule tick again, from now on."""
+    _switch(slug, True, output)
+
+
+@app.command
+def backfill(
+    slug: Slug,
+    /,
+    *,
+    begin: Annotated[str, Parameter(name="--from", help="First instant; without a zone, a time of the schedule's.")],
+    end: Annotated[str | None, Parameter(name="--to", help="Last instant (default: now).")] = None,
+    dry_run: Annotated[bool, Parameter(negative=(), help="Only say which ticks would be sent.")] = False,
+    max_active: Annotated[int, Parameter(help="How many of the runs may be under way at once.")] = MOST_ACTIVE,
+    reverse: Annotated[bool, Parameter(negative=(), help="The latest tick first.")] = False,
+    output: Output = "table",
+) -> None:
+    """Send the ticks of a time that were never sent. A second time nothing is left to send."""
+    now = datetime.now(UTC)
+    first, last = time_of(begin, "--from"), time_of(end, "--to") if end else now
+    with opened() as store, store.begin() as session:
+        rows = commands.backfill(
+            session, slug, first, last, dry_run=dry_run, max_active=max_active, reverse=reverse, now=now
+        )
+    show_rows(
+        rows, output, ("scheduled_time", "data_interval_start"), "nothing to send: every tick of that time was sent"
+    )
+
+
+def _switch(slug: str, active: bool, output: Output) -> None:
+    with opened() as store, store.begin() as session:
+        row = commands.switch_schedule(session, slug, active=active, now=datetime.now(UTC))
+    show_one(row, output)
