@@ -8,6 +8,7 @@ from sqlmodel import Field, SQLModel
 
 # The store's tables first: they set how constraints and indexes are named.
 import tocsin.store.tables  # noqa: F401
+import tocsin.triggers.hook_tables  # noqa: F401 - named here, so that a new database gets it
 from tocsin.store.types import Json, UtcDateTime
 
 # Any in the Json columns: a definition's and a flow's own JSON.
