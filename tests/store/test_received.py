@@ -4,11 +4,14 @@ import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
+from sqlmodel import col, select
+
 from tocsin.events.clock import ManualClock, micros
 from tocsin.events.model import RESOURCE_ID, Event
 from tocsin.store.engine import Store
 from tocsin.store.log import append
 from tocsin.store.logbus import LogBus
+from tocsin.store.tables import LogEntry
 
 NO_WAIT = timedelta(0)
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -65,3 +68,25 @@ async def test_the_lag_counts_what_is_being_written(store: Store) -> None:
 async def test_a_clock_that_is_far_astray_is_not_followed(store: Store) -> None:
     written(store, 1, 3_000, 2, 3)
     assert await received(LogBus(store, ManualClock(START)), 10) == [1, 3_000, 2, 3]
+
+
+def test_who_waits_for_the_writer_before_him_was_received_after_him(sqlite_url: str) -> None:
+    """A process that waits for another one's transaction on SQLite reads its clock when its own has begun."""
+    first, second = (Store.open(sqlite_url) for _ in range(2))
+    waiting = threading.Thread(target=lambda: _write(second, "second"))
+    with first.begin() as session:
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        append(session, [Event(event="first", resource={RESOURCE_ID: "r"})])
+    waiting.join()
+    with first.read() as session:
+        rows = session.exec(select(LogEntry).order_by(col(LogEntry.recorded))).all()
+    assert [row.event for row in rows] == ["first", "second"]
+    first.close()
+    second.close()
+
+
+def _write(store: Store, name: str) -> None:
+    with store.begin() as session:
+        append(session, [Event(event=name, resource={RESOURCE_ID: "r"})])

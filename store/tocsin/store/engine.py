@@ -90,13 +90,17 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """A write transaction: committed at the end, rolled back on an error. It may not be nested in a thread."""
+        """A write transaction: committed at the end, rolled back on an error. It may not be nested in a thread.
+
+        On SQLite it is this writer's turn from the first line on: a clock that is read inside goes with the order.
+        """
         with (
             self._turn(),
             self._connection(write=True) as connection,
             Session(connection, expire_on_commit=False) as session,
             session.begin(),
         ):
+            session.connection()
             yield session
         if channels := session.info.get(_TOUCHED):
             self._hub.tell(frozenset(channels))
