@@ -134,7 +134,7 @@ class Performer:
             session.add(row)
         if events:
             session.flush()
-            append(session, events)
+            append(session, events, now=self._clock.now())
         return taken, prepared
 
     def record(self, session: Session, ended: Sequence[Ended]) -> None:
@@ -153,7 +153,7 @@ class Performer:
             session.add(row)
         if events:
             session.flush()
-            append(session, events)
+            append(session, events, now=self._clock.now())
         touch(session, CHANNEL)
 
     def _attempt(self, session: Session, row: StoredInvocation, now: datetime) -> Attempt | calls.Call:
