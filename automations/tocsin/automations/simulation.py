@@ -88,6 +88,11 @@ class Playing:
         self._begun = False
         self._told: set[UUID] = set()
 
+    @property
+    def next(self) -> Micros | None:
+        """When the first of all states is due."""
+        return self._wheel.next
+
     def begin(self, now: Micros) -> None:
         """Start what waits from the beginning on, the first time: the clock begins with the first event."""
         if self._begun:
@@ -104,7 +109,7 @@ class Playing:
     def wait(self, until: Micros) -> Decided:
         """What comes of the time up to and including `until`, one deadline after the other."""
         decided = Decided()
-        while (at := self._wheel.next) is not None and at <= until:
+        while (at := self.next) is not None and at <= until:
             for _, place in self._wheel.take(at):
                 woken = self._kept(wake(self.index.automations, {place: self.states.get(place, NOTHING)}, at))
                 decided.firings += woken.firings

@@ -1,0 +1,77 @@
+"""Hosts that are killed every few seconds, for minutes on end; at the end what the checker says, as JSON.
+
+    python -m bench._soak --minutes 10 --host embedded --seed 7 [--database postgresql] [--hosts 2]
+
+Exits with 1 unless nothing was lost, invented, fired twice or late.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.automations.crashing import JUMP_S, Processor, Producers, Trial
+from tests.automations.load import rules
+from tests.postgres.cluster import find
+
+LIFE_S = (0.3, 6.0)
+PRODUCERS = 2
+
+
+def embedded(url: str, folder: Path, seed: int, minutes: float, hosts: int) -> dict[str, object]:
+    """The embedded host: `hosts` at a time, one of them killed every few seconds."""
+    dice, deaths = random.Random(seed), 0
+    end = time.monotonic() + minutes * 60
+    with Trial(url, folder, rules) as trial:
+        with Producers(trial.store, trial.world, [seed * 100 + one for one in range(PRODUCERS)]):
+            running: list[Processor] = [trial.start() for _ in range(hosts)]
+            while time.monotonic() < end:
+                with trial.awake():
+                    time.sleep(dice.uniform(*LIFE_S))
+                running.pop(dice.randrange(hosts)).kill()
+                deaths += 1
+                if dice.random() < 0.8:
+                    trial.world.jump(JUMP_S)
+                running.append(trial.start())
+        until = trial.settle()
+        for one in running:
+            one.kill()
+        report = trial.check(until).to_json()
+    return {"host": "embedded", "database": url.split(":")[0], "seed": seed, "deaths": deaths, **report}
+
+
+@contextmanager
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """The address of an empty database."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/soak.db"
+        return
+    server = find()
+    try:
+        yield server.create()
+    finally:
+        server.stop()
+
+
+def main() -> int:
+    """Read the arguments, soak, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--host", choices=["embedded", "stream"], default="embedded")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**16))
+    parser.add_argument("--hosts", type=int, default=1)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, database(given.database, Path(folder)) as url:
+        found = embedded(url, Path(folder), given.seed, given.minutes, given.hosts)
+    print(json.dumps(found, indent=2))
+    return 0 if found["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
