@@ -1,6 +1,7 @@
 """Compounds and sequences: Prefect's scenarios, keys, order of arrival, what is used up."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import TypeAdapter
@@ -170,6 +171,27 @@ def test_the_latest_firing_in_event_time_counts(
     assert told.fired == fired
     if parts:
         assert tuple(seconds(part.at) for part in told.mets[0][1].children) == parts
+
+
+FOLLOWERS = [
+    pytest.param("buy5 mix4<1 bake6", [6], id="a step that follows the one before, on a clock that is behind"),
+    pytest.param("mix4<2 buy5 bake6", [6], id="the same, arriving before it"),
+    pytest.param("bake1<2 mix4<3 buy5", [5], id="a chain, arriving backwards"),
+    pytest.param("mix4<2 buy5 mix4<2 bake6", [6], id="the follower twice"),
+    pytest.param("buy5 mix4<9 bake6", [], id="its leader is not known"),
+    pytest.param("buy5 mix4<1 bake6 mix4<1 bake7", [6], id="what was used up comes again"),
+]
+
+
+@pytest.mark.parametrize(("story", "fired"), FOLLOWERS)
+def test_a_step_that_follows_another_did_not_happen_before_it(story: str, fired: list[float]) -> None:
+    told = drive(BAKER)
+    words = story.split()
+    for word in words:
+        what, _, leader = word.partition("<")
+        follows = UUID(int=int(leader)) if leader else None
+        told.tell(event(what[:-1], int(what[-1]), words.index(word) + 1, follows=follows), received=9)
+    assert told.fired == fired
 
 
 def test_a_firing_says_that_something_newer_was_known() -> None:

@@ -6,12 +6,14 @@ Of each child the latest firing is kept, by event time, until it has made the co
                                    b ─────────────12────19─────────
                                                     F       a@14 and b@12 are used up; b@19 waits for the next a
 
-What happened before the composite fired last is of the past: it counts no more, however late it comes.
+What happened before the composite fired last is of the past: it counts no more, however late it comes. A firing whose
+event follows that of another did not happen before it, whatever their clocks say and whichever of them came first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -36,14 +38,22 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     cause: str
 
 
+class Lead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """That the event of the firing of child `place` follows the event `leader`."""
+
+    place: int
+    leader: UUID
+
+
 class Gathering(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a composite remembers of its children: `latest` by their place in the list.
+    """What a composite remembers of its children: `latest` by their place, `leads`: whom their events follow.
 
     `last` is where it fired last; `fired`, of one that fires with each child: when it did, for its cooldown. `served`:
     events that met several steps and were given to one. `witness`: the last event known, its payload left out.
     """
 
     latest: tuple[Part, ...] = ()
+    leads: tuple[Lead, ...] = ()
     last: Mark | None = None
     fired: tuple[Micros, ...] = ()
     served: tuple[Mark, ...] = ()
@@ -69,6 +79,7 @@ def gather(trigger: Children, memory: Gathering, fresh: Sequence[Fresh], now: Mi
     """Bring new firings of children together with those that are remembered."""
     if trigger.required == 1:
         return _each(trigger, memory, fresh, now)
+    memory, fresh = _led(memory, fresh)
     chosen = fresh
     if isinstance(trigger, SequenceTrigger):
         memory, chosen = _one_step(trigger, memory, fresh)
@@ -102,6 +113,26 @@ def _each(trigger: Children, memory: Gathering, fresh: Sequence[Fresh], now: Mic
         return Gathered(Gathering(), "fired", met)
     fired = tuple(sorted((*memory.fired, met.at))[-REMEMBERED:])
     return Gathered(Gathering(fired=fired, touched=now), "fired", met, met.at + cooldown)
+
+
+def _led(memory: Gathering, fresh: Sequence[Fresh]) -> tuple[Gathering, Sequence[Fresh]]:
+    """Both with no firing before the one that its event follows, if that is known."""
+    known: dict[UUID | None, Micros] = {part.event: part.at for part in memory.latest if part.event}
+    fresh = [(place, _behind(met, known)) for place, met in fresh]
+    if not memory.leads:
+        return memory, fresh
+    known |= {met.event.id: met.at for _, met in fresh if met.event}
+    latest, leaders = memory.latest, {lead.place: lead.leader for lead in memory.leads}
+    for _ in latest:  # one that follows a follower moves with it
+        times = [max(part.at, known.get(leaders.get(part.trigger), 0)) for part in latest]
+        latest = tuple(msgspec.structs.replace(part, at=at) for part, at in zip(latest, times, strict=True))
+        known |= {part.event: part.at for part in latest if part.event}
+    return msgspec.structs.replace(memory, latest=latest), fresh
+
+
+def _behind(met: Met, known: Mapping[UUID | None, Micros]) -> Met:
+    at = known.get(met.event.follows, 0) if met.event and met.event.follows else 0
+    return met if at <= met.at else msgspec.structs.replace(met, at=at)
 
 
 def _one_step(trigger: SequenceTrigger, memory: Gathering, fresh: Sequence[Fresh]) -> tuple[Gathering, Sequence[Fresh]]:
@@ -149,7 +180,13 @@ def _with(trigger: Children, memory: Gathering, taken: Iterable[Fresh], now: Mic
         for _, met in taken:
             witness = (witness_of(met.event) if met.event else met.witness) or witness
     ordered = tuple(latest[place] for place in sorted(latest))
-    return msgspec.structs.replace(memory, latest=ordered, witness=witness, touched=now)
+    leads = {lead.place: lead for lead in memory.leads}
+    for place, met in taken:
+        leads.pop(place, None)
+        if met.event and met.event.follows:
+            leads[place] = Lead(place, met.event.follows)
+    led = tuple(leads[place] for place in sorted(leads))
+    return msgspec.structs.replace(memory, latest=ordered, leads=led, witness=witness, touched=now)
 
 
 def _complete(trigger: Children, latest: tuple[Part, ...], fresh: set[int]) -> tuple[Part, ...]:
@@ -179,7 +216,9 @@ def _fire(
     last = max(Mark(part.at, part.cause) for part in parts)
     latest = tuple(part for part in memory.latest if Mark(part.at, part.cause) > last)
     served = tuple(mark for mark in memory.served if mark > last)
-    after = msgspec.structs.replace(memory, latest=latest, served=served, last=last)
+    left = {part.trigger for part in latest}
+    leads = tuple(lead for lead in memory.leads if lead.place in left)
+    after = msgspec.structs.replace(memory, latest=latest, leads=leads, served=served, last=last)
     return Gathered(after, "fired", _met(memory, parts, taken, last.at, late), _silent_until(trigger, after))
 
 
