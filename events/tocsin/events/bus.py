@@ -38,7 +38,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A message as it lies on the bus. `offset` counts within (`stream`, `partition`) and only grows.
 
-    `received` is when it came there, in microseconds since 1970 by the clock of the bus.
+    `received` is when it came there, in microseconds since 1970 by the clock of the bus. Our own records have no
+    `headers`.
     """
 
     topic: str
@@ -48,6 +49,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     received: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -190,7 +190,7 @@ class KafkaBus:
         return Unavailable(f"Kafka at {self.address}: {why}; see that it runs and that the address is right")
 
     def _missing(self, topic: str) -> Invalid:
-        return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's topics")
+        return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's own topics")
 
     async def place(self, topic: str, bodies: Mapping[int, Sequence[bytes]]) -> dict[int, int]:
         """Return when all `bodies` lie on the partitions given, in their order: the last offset of each partition.
@@ -331,6 +331,10 @@ class KafkaSubscription:
         found: list[End] = await self._bus.ask(ends(self._consumer, self._bus.prefix, self._cluster))
         return found
 
+    def end(self, place: Place) -> int | None:
+        """The offset behind the last record of a partition, as of the last fetch; None while it is not known."""
+        return None if self._consumer is None else self._consumer.highwater(_partition(place))
+
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             self._cluster = await self._bus.cluster()
@@ -346,11 +350,11 @@ class KafkaSubscription:
             await end_consumer(consumer)
 
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
-        stream = f"{self._cluster}/{place.topic}"
+        stream, headers = f"{self._cluster}/{place.topic}", tuple(record.headers)
         self._member.holdings.hand_out((stream, place.partition), record.offset)
         key, received = (record.key or b"").decode(errors="replace"), 1000 * record.timestamp
         topic = place.topic.removeprefix(self._bus.prefix)
-        return Record(topic, key, record.value or b"", stream, place.partition, record.offset, received)
+        return Record(topic, key, record.value or b"", stream, place.partition, record.offset, received, headers)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

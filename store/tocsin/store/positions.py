@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
-from sqlalchemy import CursorResult, update
+from sqlalchemy import CursorResult, delete, update
 from sqlmodel import Session, col, select
 
 from tocsin.events.bus import Record
@@ -38,6 +38,13 @@ def reach(session: Session, consumer: str, reached: Mapping[Place, int]) -> None
             mine = update(Position).where(col(Position.consumer) == consumer, col(Position.stream) == stream)
             mine = mine.where(col(Position.partition) == partition, col(Position.next_offset) < offset)
             session.connection().execute(mine.values(next_offset=offset))
+
+
+def forget(session: Session, consumer: str, place: Place) -> None:
+    """The group has handled nothing of this partition: it is another one under the same name."""
+    stream, partition = place
+    mine = delete(Position).where(col(Position.consumer) == consumer, col(Position.stream) == stream)
+    session.connection().execute(mine.where(col(Position.partition) == partition))
 
 
 def _place(record: Record) -> Place:

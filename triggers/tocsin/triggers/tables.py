@@ -7,7 +7,7 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 # The store's tables first: they set how constraints and indexes are named.
-import tocsin.store.tables  # noqa: F401
+import tocsin.store.tables
 import tocsin.triggers.hook_tables  # noqa: F401 - named here, so that a new database gets it
 from tocsin.store.types import Json, UtcDateTime
 

@@ -1,0 +1,97 @@
+"""Sources as a service: each source on record has a reader in this process, also one that is applied later."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import Session
+
+from tocsin.events.bus import Bus
+from tocsin.events.clock import Clock, SystemClock
+from tocsin.events.errors import Invalid
+from tocsin.events.kafka import KafkaBus
+from tocsin.store.engine import Store
+from tocsin.triggers.source import KafkaSource, source_of
+from tocsin.triggers.source_reader import SourceReader
+from tocsin.triggers.source_store import CHANNEL, list_rows
+
+LOOK: Final = timedelta(seconds=10)
+
+_LOG = logging.getLogger("tocsin.triggers.sources")
+
+
+@dataclass(frozen=True)
+class _Running:
+    updated: datetime
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+
+class Sources:
+    """The readers of one process. Dead letters go to `bus`; where it is Kafka, it is the sources' own default too."""
+
+    def __init__(self, store: Store, bus: Bus, clock: Clock | None = None) -> None:
+        self._store, self._bus, self._clock = store, bus, clock or SystemClock()
+        self._outside: dict[str, KafkaBus] = {}
+        self._running: dict[str, _Running] = {}
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Keep one reader for each source on record until `stop` is set."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            with self._store.watch(CHANNEL) as watch:
+                while not stop.is_set():
+                    await self._follow(await self._store.look(_listed))
+                    hearing = asyncio.create_task(watch.wait(LOOK))
+                    await asyncio.wait({stopping, hearing}, return_when=asyncio.FIRST_COMPLETED)
+                    hearing.cancel()
+        finally:
+            stopping.cancel()
+            await self._end(list(self._running))
+            for bus in self._outside.values():
+                await bus.close()
+
+    async def _follow(self, wanted: dict[str, tuple[datetime, KafkaSource]]) -> None:
+        """End the readers of sources that are gone or changed, begin those that are new."""
+        gone = [name for name, one in self._running.items() if name not in wanted or wanted[name][0] != one.updated]
+        await self._end(gone)
+        for name, (updated, source) in wanted.items():
+            if name not in self._running and (address := self._address(source)):
+                self._begin(name, updated, source, address)
+
+    def _begin(self, name: str, updated: datetime, source: KafkaSource, address: str) -> None:
+        if address not in self._outside:
+            self._outside[address] = KafkaBus(address)
+        prefix = self._bus.prefix if isinstance(self._bus, KafkaBus) else ""
+        reader = SourceReader(
+            source, self._store, self._bus, self._outside[address], group_prefix=prefix, clock=self._clock
+        )
+        stop = asyncio.Event()
+        self._running[name] = _Running(updated, stop, asyncio.create_task(reader.serve(stop), name=source.consumer))
+        _LOG.info("source %s: reads %s at %s", name, source.topic, address)
+
+    def _address(self, source: KafkaSource) -> str | None:
+        if source.bootstrap_servers is not None:
+            return source.bootstrap_servers
+        if isinstance(self._bus, KafkaBus):
+            return self._bus.address
+        _LOG.warning("source %s: no Kafka is set; give it bootstrap_servers", source.name)
+        return None
+
+    async def _end(self, names: list[str]) -> None:
+        ending = [self._running.pop(name) for name in names]
+        for one in ending:
+            one.stop.set()
+        await asyncio.gather(*(one.task for one in ending))
+
+
+def _listed(session: Session) -> dict[str, tuple[datetime, KafkaSource]]:
+    found = {}
+    for row in list_rows(session):
+        try:
+            found[row.name] = (row.updated, source_of(row.spec))
+        except Invalid as error:  # written by another version
+            _LOG.error("left out: %s", error)
+    return found
