@@ -6,6 +6,7 @@ Exits with 1 unless nothing was lost, invented, fired twice or late.
 """
 
 import argparse
+import asyncio
 import json
 import random
 import sys
@@ -17,32 +18,39 @@ from pathlib import Path
 
 from tests.automations.crashing import JUMP_S, Processor, Producers, Trial
 from tests.automations.load import rules
+from tests.automations.stream_crashing import trial
 from tests.postgres.cluster import find
 
 LIFE_S = (0.3, 6.0)
 PRODUCERS = 2
 
 
-def embedded(url: str, folder: Path, seed: int, minutes: float, hosts: int) -> dict[str, object]:
+def embedded(url: str, folder: Path, seed: int, minutes: float, hosts: int, late_ms: int) -> dict[str, object]:
     """The embedded host: `hosts` at a time, one of them killed every few seconds."""
     dice, deaths = random.Random(seed), 0
     end = time.monotonic() + minutes * 60
-    with Trial(url, folder, rules) as trial:
-        with Producers(trial.store, trial.world, [seed * 100 + one for one in range(PRODUCERS)]):
-            running: list[Processor] = [trial.start() for _ in range(hosts)]
+    with Trial(url, folder, rules) as played:
+        with Producers(played.store, played.world, [seed * 100 + one for one in range(PRODUCERS)]):
+            running: list[Processor] = [played.start() for _ in range(hosts)]
             while time.monotonic() < end:
-                with trial.awake():
+                with played.awake():
                     time.sleep(dice.uniform(*LIFE_S))
                 running.pop(dice.randrange(hosts)).kill()
                 deaths += 1
                 if dice.random() < 0.8:
-                    trial.world.jump(JUMP_S)
-                running.append(trial.start())
-        until = trial.settle()
+                    played.world.jump(JUMP_S)
+                running.append(played.start())
+        until = played.settle()
         for one in running:
             one.kill()
-        report = trial.check(until).to_json()
+        report = played.check(until, late_ms * 1_000).to_json()
     return {"host": "embedded", "database": url.split(":")[0], "seed": seed, "deaths": deaths, **report}
+
+
+def stream(url: str, folder: Path, seed: int, minutes: float, late_ms: int) -> dict[str, object]:
+    """The stream host: members come and die every few seconds, Kafka dies once in the middle."""
+    deaths, report = asyncio.run(trial(folder, url, seed, minutes * 60, late_ms * 1_000))
+    return {"host": "stream", "database": url.split(":")[0], "seed": seed, "deaths": deaths, **report.to_json()}
 
 
 @contextmanager
@@ -66,9 +74,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**16))
     parser.add_argument("--hosts", type=int, default=1)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--late-ms", type=int, default=100, help="how late a deadline may be")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, database(given.database, Path(folder)) as url:
-        found = embedded(url, Path(folder), given.seed, given.minutes, given.hosts)
+        if given.host == "stream":
+            found = stream(url, Path(folder), given.seed, given.minutes, given.late_ms)
+        else:
+            found = embedded(url, Path(folder), given.seed, given.minutes, given.hosts, given.late_ms)
     print(json.dumps(found, indent=2))
     return 0 if found["ok"] else 1
 
