@@ -134,6 +134,7 @@ async def trouble(url: str, bus: KafkaBus, running: list[Member], seed: int, end
 
 async def trial(folder: Path, url: str, seed: int, seconds: float, late: Micros) -> tuple[int, Report]:
     """How many members died in so many seconds, and what the checker says."""
+    (folder / "kafka").mkdir()
     broker = ApacheBroker(folder / "kafka")
     bus = KafkaBus(broker.address, topic_prefix=f"s{seed}.")
     store = Store.open(url, create=True)
