@@ -14,6 +14,7 @@ from tocsin.events.errors import Unavailable
 from tocsin.server.api.app import create_app
 from tocsin.server.api.state import Context
 from tocsin.server.feed import Feed
+from tocsin.server.hooking import Hooks
 from tocsin.server.intake import Intake
 from tocsin.server.settings import Settings, check_binding
 from tocsin.server.wiring import Parts
@@ -38,11 +39,12 @@ async def serve_http(parts: Parts, stop: asyncio.Event, listener: socket.socket 
     Raises Invalid (open to others without a key) and Unavailable (the address is taken).
     """
     listener = listener or listen(parts.settings)
-    here = Context(parts.store, parts.settings, parts.clock, Intake(parts.store), Feed(parts.store))
+    here = _context(parts)
     server = _Server(_config(create_app(here)))
     serving = asyncio.create_task(server.serve([listener]))
     behind = [asyncio.create_task(here.intake.serve()), asyncio.create_task(here.feed.serve())]
     stopped = asyncio.create_task(stop.wait())
+    await here.hooks.warn()
     logger.info("listens", url=address(listener), key="required" if parts.settings.api_key else "none (loopback)")
     try:
         await asyncio.wait({serving, stopped, *behind}, return_when=asyncio.FIRST_COMPLETED)
@@ -55,6 +57,12 @@ async def serve_http(parts: Parts, stop: asyncio.Event, listener: socket.socket 
         for task in (serving, stopped, *behind):
             task.cancel()
         listener.close()
+
+
+def _context(parts: Parts) -> Context:
+    intake = Intake(parts.store)
+    hooks = Hooks(parts.store, parts.clock, intake)
+    return Context(parts.store, parts.settings, parts.clock, intake, Feed(parts.store), hooks)
 
 
 def listen(settings: Settings) -> socket.socket:

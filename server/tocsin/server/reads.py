@@ -16,6 +16,7 @@ from tocsin.flows.tables import FlowRun, LogLine, TaskRun
 from tocsin.notifiers.registry import list_notifiers
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.server import views
+from tocsin.triggers.hooks import list_hooks, show_hook
 from tocsin.triggers.store import list_schedules
 
 MOST: Final = 1_000
@@ -102,6 +103,16 @@ def schedules(session: Session, *, deployment: str | None = None, limit: int = M
     """Schedules by slug."""
     rows = list_schedules(session, deployment=deployment, limit=limit)
     return [views.ScheduleView.model_validate(row) for row in rows]
+
+
+def hooks(session: Session) -> list[views.HookView]:
+    """Hooks by name."""
+    return [views.HookView.model_validate(listed) for listed in list_hooks(session)]
+
+
+def hook(session: Session, name: str) -> views.HookView:
+    """One hook. Raises NotFound."""
+    return views.HookView.model_validate(show_hook(session, name))
 
 
 def automations(session: Session) -> list[views.AutomationView]:

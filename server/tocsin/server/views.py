@@ -138,6 +138,15 @@ class BackfillView(View):
     data_interval_start: datetime
 
 
+class HookView(View):
+    """A hook; `verified_by` is the kind of its verification, or `insecure`. Secrets are masked in `config`."""
+
+    name: str
+    verified_by: str
+    config: dict[str, Any]
+    updated: datetime
+
+
 class AutomationView(View):
     """An automation as it was applied; secrets in its definition are masked."""
 

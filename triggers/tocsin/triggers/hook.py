@@ -20,7 +20,7 @@ MAX_BYTES: Final = 25_000_000
 SHORTEST: Final = 16
 """Characters of a secret that people choose themselves."""
 
-NAME: Final = r"^[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,98}$"
+NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,98}$"
 
 
 def _several(given: Any) -> Any:

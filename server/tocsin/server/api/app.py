@@ -12,6 +12,7 @@ from tocsin.server.api import (
     deployments,
     events,
     health,
+    hooks,
     incidents,
     notifiers,
     problems,
@@ -57,6 +58,7 @@ def create_app(here: Context) -> FastAPI:
     problems.install(app)
     for router in _ROUTERS:
         app.include_router(router, responses=problems.DESCRIBED, dependencies=[Depends(only_known)])
+    app.include_router(hooks.router, responses=problems.DESCRIBED)  # the parameters of a post are its sender's
     app.add_middleware(ShortWay, here=here)
     app.add_middleware(Guard, settings=here.settings)
     return app

@@ -1,25 +1,31 @@
 """Events over HTTP: take them in, list them, show one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
+from starlette.datastructures import Headers
 
-from tocsin.events import codec
+from tocsin.events import cloudevents, codec
 from tocsin.events.errors import BadEvent, NotFound
 from tocsin.events.model import Event
 from tocsin.server import history
+from tocsin.server.api.bodies import read_body
 from tocsin.server.api.problems import Flaw, Refused
 from tocsin.server.api.schemas import ANSWERS, BODY, MAX_BATCH, MAX_BATCH_BYTES, PAGE
 from tocsin.server.api.state import Context, Here
 
 MAX_FLAWS: Final = 20
 _BIG: Final = 128_000
+_BATCH_TOO_LARGE: Final = f"a batch has at most {MAX_BATCH_BYTES:,} bytes; send smaller ones"
+
+Parse = Callable[[bytes, datetime], list[Event]]
 
 router = APIRouter(prefix="/api/events", tags=["events"])
 
@@ -28,7 +34,7 @@ router = APIRouter(prefix="/api/events", tags=["events"])
     "",
     status_code=HTTPStatus.CREATED,
     openapi_extra=BODY,
-    summary="Take in one event, or an array of them",
+    summary="Take in one event, or an array of them; also as CloudEvents",
     responses=ANSWERS,
 )
 async def post_events(request: Request) -> Response:
@@ -38,8 +44,9 @@ async def post_events(request: Request) -> Response:
 
 async def take_in(here: Context, request: Request) -> Response:
     """Store the events that a request posts, then answer with their ids. Raises Refused, Full and Unavailable."""
-    body, now = await _body(request), here.clock.now()
-    events = await asyncio.to_thread(parse, body, now) if len(body) > _BIG else parse(body, now)
+    parser = _parser(request.headers)
+    body, now = await read_body(request, MAX_BATCH_BYTES, _BATCH_TOO_LARGE), here.clock.now()
+    events = await asyncio.to_thread(parser, body, now) if len(body) > _BIG else parser(body, now)
     await here.intake.put(events, len(body))
     ids = msgspec.json.encode({"ids": [event.id for event in events]})
     return Response(ids, HTTPStatus.CREATED, media_type="application/json")
@@ -47,26 +54,70 @@ async def take_in(here: Context, request: Request) -> Response:
 
 def parse(body: bytes, now: datetime) -> list[Event]:
     """The events in the body of a post. Raises Refused, with every flaw, when any of them is bad."""
+    document = _json(body)
+    if isinstance(document, dict):
+        _small_enough(body)
+    return _all([document] if isinstance(document, dict) else document, now, codec.from_document)
+
+
+def parse_batch(body: bytes, now: datetime) -> list[Event]:
+    """The events of a batch of CloudEvents. Raises Refused like `parse`."""
+    return _all(_json(body), now, cloudevents.from_document)
+
+
+def parse_one(headers: Mapping[str, str], body: bytes, now: datetime) -> list[Event]:
+    """The event of one CloudEvent, structured or binary. Raises Refused like `parse`."""
+    _small_enough(body)
+    return _all([headers], now, lambda headers, now: cloudevents.from_http(headers, body, now)[0])
+
+
+def _parser(headers: Headers) -> Parse:
+    """How a post with these headers is read. Raises Refused for what is neither ours nor CloudEvents."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == cloudevents.BATCH:
+        return parse_batch
+    if kind == cloudevents.STRUCTURED or "ce-specversion" in headers:
+        return partial(parse_one, _each_once(headers))
+    if kind != "application/json":
+        # Also what makes a browser ask first before a foreign page can post here.
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"content type {kind[:80]!r}; send `Content-Type: application/json`, or a CloudEvent in JSON",
+        )
+    return parse
+
+
+def _each_once(headers: Headers) -> dict[str, str]:
+    found = {name.lower(): value for name, value in headers.items()}
+    for name in found:
+        if name.startswith("ce-") and len(headers.getlist(name)) > 1:
+            reason = f"the header {name[:80]!r} stands there twice; a CloudEvent has one value an attribute"
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, reason, [Flaw(0, None, reason)])
+    return found
+
+
+def _json(body: bytes) -> Any:  # Any: JSON of any shape
     try:
-        document = codec.strict_json(body)
+        return codec.strict_json(body)
     except BadEvent as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [Flaw(0, None, str(error))]) from error
-    if isinstance(document, dict) and len(body) > codec.MAX_BYTES:
+
+
+def _small_enough(body: bytes) -> None:
+    if len(body) > codec.MAX_BYTES:
         raise _too_large(f"one event is at most {codec.MAX_BYTES:,} bytes, this has {len(body):,}")
-    documents = [document] if isinstance(document, dict) else document
+
+
+def _all(documents: Any, now: datetime, read: Callable[[Any, datetime], Event]) -> list[Event]:  # Any: as above
     if not isinstance(documents, list) or not documents:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "send one event, or an array with at least one")
     if len(documents) > MAX_BATCH:
         raise _too_large(f"a batch has at most {MAX_BATCH:,} events, this has {len(documents):,}")
-    return _all(documents, now)
-
-
-def _all(documents: Sequence[object], now: datetime) -> list[Event]:
     events: list[Event] = []
     flaws: list[Flaw] = []
     for index, document in enumerate(documents):
         try:
-            events.append(_one(document, now))
+            events.append(_one(document, now, read))
         except BadEvent as error:
             flaws.append(Flaw.of(index, error))
     if flaws:
@@ -79,29 +130,12 @@ def _all(documents: Sequence[object], now: datetime) -> list[Event]:
     return events
 
 
-def _one(document: object, now: datetime) -> Event:
+def _one(document: Any, now: datetime, read: Callable[[Any, datetime], Event]) -> Event:  # Any: as above
     if not isinstance(document, dict):
         raise BadEvent("an event is a JSON object")
-    event = codec.from_document(document, now)
+    event = read(document, now)
     codec.encode(event)  # sees to the size
     return event
-
-
-async def _body(request: Request) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        # Also what makes a browser ask first before a foreign page can post here.
-        raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"content type {kind[:80]!r}; send `Content-Type: application/json`"
-        )
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BATCH_BYTES:
-            raise _too_large(f"a batch has at most {MAX_BATCH_BYTES:,} bytes; send smaller ones")
-        parts.append(part)
-    return b"".join(parts)
 
 
 @router.get(

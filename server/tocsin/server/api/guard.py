@@ -1,6 +1,7 @@
 """Who may ask: the key, the Host header (DNS rebinding) and the Origin of browsers (cross-site requests)."""
 
 import hmac
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -13,6 +14,7 @@ from tocsin.server.api.problems import problem
 from tocsin.server.settings import Settings, is_loopback
 
 OPEN_PATHS: Final = frozenset({"/api/health", "/api/ready"})
+_HOOK: Final = re.compile(r"/api/hooks/[^/]+")
 
 
 class Guard:
@@ -28,7 +30,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            refusal = self._refusal(scope["path"], Headers(scope=scope))
+            refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
             if refusal is not None:
                 status, detail = refusal
                 headers = {"www-authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
@@ -36,7 +38,7 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
         host = _name(headers.get("host", ""))
         if self._check_host and not (is_loopback(host) or host in self._hosts):
             return HTTPStatus.MISDIRECTED_REQUEST, (
@@ -45,7 +47,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
             return HTTPStatus.FORBIDDEN, f"a page of {origin[:100]!r} may not ask this server"
-        if self._key is None or path in OPEN_PATHS or self._is_key(headers.get("authorization", "")):
+        if self._key is None or _is_open(method, path) or self._is_key(headers.get("authorization", "")):
             return None
         return HTTPStatus.UNAUTHORIZED, (
             "send the API key: `Authorization: Bearer <key>`; the CLI and emit_event take it from TOCSIN_API_KEY"
@@ -58,6 +60,11 @@ class Guard:
             and scheme.lower() == "bearer"
             and hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._key)
         )
+
+
+def _is_open(method: str, path: str) -> bool:
+    """Whether no key is asked for. A post to a hook is proven by the hook's own secret."""
+    return path in OPEN_PATHS or (method == "POST" and _HOOK.fullmatch(path) is not None)
 
 
 def _name(host: str) -> str:

@@ -33,11 +33,32 @@ EVENT: Final[dict[str, Any]] = {
         "payload": {"rows": 1200},
     },
 }
+CLOUDEVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "description": "Unique within the source."},
+        "source": {"type": "string", "format": "uri-reference"},
+        "type": {"type": "string", "description": "Becomes the event's name; not beginning with `tocsin.`."},
+        "subject": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"type": "string"},
+        "data": {},
+        "data_base64": {"type": "string"},
+    },
+}
 BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"oneOf": [EVENT, {"type": "array", "items": EVENT, "maxItems": MAX_BATCH}]}}
+            "application/json": {
+                "schema": {"oneOf": [EVENT, {"type": "array", "items": EVENT, "maxItems": MAX_BATCH}]}
+            },
+            "application/cloudevents+json": {"schema": CLOUDEVENT},
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": CLOUDEVENT, "maxItems": MAX_BATCH}
+            },
         },
     }
 }
@@ -50,7 +71,7 @@ PAGE: Final[dict[str, Any]] = {
 ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     201: {"description": 'Stored: `{"ids": [...]}`, in their order. A known id is not stored twice.'},
     413: {"description": "One event over 1 MB, or a batch over 10 MB or 1,000 events."},
-    415: {"description": "Not `application/json`."},
+    415: {"description": "Neither `application/json` nor CloudEvents in JSON."},
     422: {"description": "Nothing was stored; `errors` names index, field and reason of each bad event."},
     429: {"description": "Nothing was stored: too many events wait. Come back after `Retry-After` seconds."},
 }

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from tocsin.events.clock import Clock
 from tocsin.server.feed import Feed
+from tocsin.server.hooking import Hooks
 from tocsin.server.intake import Intake
 from tocsin.server.settings import Settings
 from tocsin.store.engine import Store
@@ -21,6 +22,7 @@ class Context:
     clock: Clock
     intake: Intake
     feed: Feed
+    hooks: Hooks
 
     @classmethod
     def of(cls, request: Request) -> "Context":
