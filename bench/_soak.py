@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.automations.crashing import JUMP_S, Processor, Producers, Trial
+from tests.automations.crashing import JUMP_S, SETTLED_S, Processor, Producers, Trial
 from tests.automations.load import rules
 from tests.automations.stream_crashing import trial
 from tests.postgres.cluster import find
@@ -32,13 +32,17 @@ def embedded(url: str, folder: Path, seed: int, minutes: float, hosts: int, late
     with Trial(url, folder, rules) as played:
         with Producers(played.store, played.world, [seed * 100 + one for one in range(PRODUCERS)]):
             running: list[Processor] = [played.start() for _ in range(hosts)]
+            settled_s = SETTLED_S
             while time.monotonic() < end:
-                with played.awake():
+                with played.awake(settled_s):
                     time.sleep(dice.uniform(*LIFE_S))
                 running.pop(dice.randrange(hosts)).kill()
                 deaths += 1
+                settled_s = SETTLED_S
                 if dice.random() < 0.8:
                     played.world.jump(JUMP_S)
+                else:  # the dead one may hold the seat until its lease runs out
+                    settled_s += JUMP_S
                 running.append(played.start())
         until = played.settle()
         for one in running:

@@ -165,9 +165,9 @@ class Trial:
         return self._processors[-1]
 
     @contextmanager
-    def awake(self) -> Iterator[None]:
+    def awake(self, settled_s: float = SETTLED_S) -> Iterator[None]:
         """Deadlines that fall into this time, once a host has settled, should be met in time."""
-        start = self.now + int(SETTLED_S * 1e6)
+        start = self.now + int(settled_s * 1e6)
         yield
         self.up.append((start, self.now))
 

@@ -14,6 +14,8 @@ from sqlmodel import select
 from tests.automations.crashing import JUMP_S, Producers, Trial
 from tests.automations.load import rules
 from tests.automations.parts import START, invocations, rule, told
+from tests.automations.stream_crashing import trial as stream_trial
+from tests.kafka.broker import NoBroker, jars
 from tocsin.automations.model import Automation
 from tocsin.automations.store import apply, remove
 from tocsin.flows.deployments import Deployment
@@ -144,3 +146,19 @@ def _edit(trial: Trial, dice: random.Random) -> None:
         if dice.random() < 0.5:
             remove(session, other.name, now)
     trial.rules = [worded if one.name == worded.name else one for one in trial.rules]
+
+
+@pytest.mark.apache
+@pytest.mark.kafka
+@pytest.mark.timeout(400)
+async def test_members_of_the_stream_that_come_and_die_fire_what_the_simulation_says(tmp_path: Path, seed: int) -> None:
+    """And Kafka is killed in the middle of it."""
+    try:
+        jars()
+    except NoBroker as reason:
+        pytest.skip(str(reason))
+    deaths, report = await stream_trial(tmp_path, f"sqlite:///{tmp_path}/stream.db", seed, 30, LATE)
+    wrong = {name: count for name, count in report.wrong.items() if name != "late"}
+    assert wrong == {}, "\n".join(report.examples)
+    assert deaths > 1
+    assert report.total("expected") > 50
