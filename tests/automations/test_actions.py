@@ -81,7 +81,7 @@ def test_what_is_paused_is_named_or_inferred(kind: str) -> None:
 REFUSED = [
     pytest.param({"type": "declare-incident"}, "Prefect Cloud's", id="an action of the cloud"),
     pytest.param({"type": "pause-deployment"}, "name the deployment, or set source", id="nothing named"),
-    pytest.param({"type": "pause-work-queue", "work_queue": "night"}, "pattern", id="a queue without its pool"),
+    pytest.param({"type": "pause-work-queue", "work_queue": "night"}, "pool/queue", id="a queue without its pool"),
     pytest.param({"type": "change-flow-run-state", "state": "RUNNING"}, "only a worker", id="a state of processes"),
     pytest.param({"type": "change-flow-run-state", "state": "LOST"}, "Input should be", id="no state"),
     pytest.param({"type": "change-flow-run-state", "state": "FAILED", "name": "a*"}, "pattern", id="no state's name"),

@@ -215,7 +215,7 @@ def test_two_silences_are_two_firings_of_one_incident(town: Town) -> None:
     automation = rule("rule", {"type": "send-notification", "notifier": "pager"}, resolve_on={"expect": ["x"]})
     episode = UUID(int=3)
     for at in (60, 120):
-        town.do(planned_one(automation, None, at=at, episode=episode, lasting=True))
+        town.do(planned_one(automation, None, at=at, opened=episode, lasting=True))
     [incident] = town.see(lambda session: session.exec(select(Incident)).all())
     assert (incident.revision, incident.state) == (2, "open")
 

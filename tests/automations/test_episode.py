@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,3 +174,16 @@ def test_an_episode_goes_on_while_it_can_be_ended_for_all_who_were_told(edit: di
     edited = Automation.model_validate({"name": "rule", **first, **edit})
     assert (settled(edited, state).open is not None) == goes_on
     assert settled(None, state) == NOTHING
+
+
+@given(st.lists(st.integers(1, 9), max_size=5))
+def test_what_remembers_nothing_fires_at_once_as_it_would_on_the_long_way(numbers: list[int]) -> None:
+    automation = rule(trigger={"expect": ["bad"], "for_each": ["o"]})
+    events = [happened("bad", number=number, at=number, labels={"o": str(number % 3)}) for number in numbers]
+    index = Index([automation])
+    quick = [signal for event in events for signal in index.route(event, 7)]
+    assert all(signal.fires == ("o",) for signal in quick)
+    slow = [msgspec.structs.replace(signal, fires=None) for signal in quick]
+    short, long = (decide(index.automations, {}, signals).firings for signals in (quick, slow))
+    assert short == long
+    assert [one.id for one in short] == [one.id for one in long]

@@ -1,6 +1,7 @@
 """The loop guard: who may not act on what, and when an automation fires too often."""
 
 from functools import partial
+from uuid import UUID
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_an_end_is_told_even_by_what_the_automation_has_caused_itself() -> None:
     automation = rule(
         "a", resolve_on={"expect": ["x"]}, actions_on_resolve=[{"type": "do-nothing"}, {"type": "retry-flow-run"}]
     )
-    [first, _] = plan(automation, firing(behind("a"), automation="a", state="Resolved"))
+    [first, _] = plan(automation, firing(behind("a"), automation="a", over=True, opened=UUID(int=1)))
     assert first.refused is None
 
 

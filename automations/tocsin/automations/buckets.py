@@ -22,11 +22,12 @@ from tocsin.triggers.steps import Key
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An interest of an automation; `key` reads what an event counts under."""
+    """An interest of an automation; `key` reads what an event counts under, `fires` is that of its signals."""
 
     automation: str
     hits: tuple[int, ...]
     key: Callable[[Event], Key]
+    fires: tuple[str, ...] | None = None
 
     @property
     def rank(self) -> tuple[str, tuple[int, ...]]:

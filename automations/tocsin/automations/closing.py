@@ -18,10 +18,9 @@ from tocsin.automations.model import Automation
 from tocsin.automations.plan import plan
 from tocsin.automations.tables import StoredFiring, TriggerState
 from tocsin.events.clock import micros
-from tocsin.events.ids import derive
 from tocsin.store.engine import touch
 from tocsin.store.log import append
-from tocsin.triggers.steps import Firing
+from tocsin.triggers.steps import Firing, Key
 
 _AT_ONCE: Final = 400
 
@@ -81,14 +80,25 @@ def _opened(automation: Automation, opening: StoredFiring) -> Open:
 
 
 def _end(automation: Automation, opening: StoredFiring, now: datetime) -> Firing:
+    key = tuple(opening.key)
     return Firing(
-        id=derive("resolved", opening.id),
         automation=automation.name,
-        key=tuple(opening.key),
-        state="Resolved",
+        key=key,
         at=now,
-        event=None,
+        names=_names(opening.labels, key),
         count=0,
-        episode=opening.id,
-        labels=opening.labels,
+        over=True,
+        opened=opening.id,
     )
+
+
+def _names(labels: dict[str, str], key: Key) -> tuple[str, ...]:
+    """The names of the key's labels in its order, which the database's JSON does not keep."""
+    left = dict(labels)
+    return tuple([_taken(left, value) for value in key])
+
+
+def _taken(labels: dict[str, str], value: str) -> str:
+    name = next(name for name, text in labels.items() if text == value)
+    del labels[name]
+    return name

@@ -9,17 +9,17 @@ A firing opens an episode when there is an end to it: `resolve_on` is given, or 
 itself when it is fine again. Firing again while the episode is open belongs to it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from tocsin.automations.model import Automation
 from tocsin.events.clock import Micros, instant, micros
-from tocsin.events.ids import derive, firing_id
 from tocsin.triggers import tree
-from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Step, Verdict
+from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Signal, Step, Verdict
 from tocsin.triggers.tree import Remembered
 
 REMEMBERED: Final = 64
@@ -138,7 +138,7 @@ def _opened(automation: Automation, state: State, firing: Firing, verdict: Verdi
     )
     past = (*state.past, firing.id)[-REMEMBERED:]
     after = State(state.trigger, None, state.node, opened, past)
-    return Moved(after, replace(firing, episode=opened.firing, lasting=True), verdict)
+    return Moved(after, replace(firing, opened=opened.firing, lasting=True), verdict)
 
 
 def _still_open(automation: Automation, state: State) -> Open | None:
@@ -167,22 +167,24 @@ def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Ver
 
 def ended(automation: Automation, key: Key, opened: Open, met: Met) -> Firing:
     """The firing that says that the episode `opened` is over."""
-    made = _firing(automation, key, met)
-    return replace(made, id=derive("resolved", opened.firing), state="Resolved", episode=opened.firing)
+    return replace(_firing(automation, key, met), over=True, opened=opened.firing)
+
+
+def at_once(signal: Signal) -> Firing:
+    """The firing that `move` makes of a signal of whoever remembers nothing, without asking for the automation."""
+    event, names = signal.event, signal.fires or ()
+    return Firing(automation=signal.automation, key=signal.key, at=event.occurred, names=names, event=event)
 
 
 def _firing(automation: Automation, key: Key, met: Met) -> Firing:
-    identity = firing_id(automation.name, key, met.cause)
     return Firing(
-        id=identity,
         automation=automation.name,
         key=key,
-        state="Triggered",
         at=instant(met.at),
+        names=automation.key_labels,
         event=met.event,
+        cause="" if met.event is not None and met.cause == str(met.event.id) else met.cause,
         count=met.count,
-        episode=identity,
-        labels=dict(zip(automation.key_labels, key, strict=True)),
         witness=met.witness,
         children=met.children,
         late=met.late,

@@ -5,14 +5,16 @@ due time below R, so that a deadline is decided as of its own instant, however l
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from tocsin.automations.episode import NOTHING, Moved, State, due, move, settled
+import msgspec
+
+from tocsin.automations.episode import NOTHING, Moved, State, at_once, due, move, settled
 from tocsin.automations.guard import unheard
 from tocsin.automations.model import Automation
 from tocsin.automations.trace import NOT_KEPT, Evaluation, evaluated
 from tocsin.events.clock import Micros
+from tocsin.events.model import DEPTH
 from tocsin.triggers.steps import RESOLVES, Firing, Key, Moment, Signal, Verdict
 
 Place = tuple[str, Key]
@@ -26,13 +28,12 @@ UNHEARD: Final = Verdict("unheard", reason="it tells of a loop that was refused"
 Book = Mapping[str, Automation]
 
 
-@dataclass
-class Decided:
+class Decided(msgspec.Struct, gc=False):
     """What signals and the time led to: the states that are not what they were, firings and traces in their order."""
 
-    states: dict[Place, State] = field(default_factory=dict)
-    firings: list[Firing] = field(default_factory=list)
-    traces: list[Evaluation] = field(default_factory=list)
+    states: dict[Place, State] = {}
+    firings: list[Firing] = []
+    traces: list[Evaluation] = []
 
 
 def places(book: Book, signals: Iterable[Signal]) -> set[Place]:
@@ -43,12 +44,13 @@ def places(book: Book, signals: Iterable[Signal]) -> set[Place]:
 def decide(book: Book, states: Mapping[Place, State], signals: Iterable[Signal]) -> Decided:
     """Take each signal in turn; a place that `states` does not hold remembers nothing.
 
-    A signal of an automation that the book no longer holds leads to nothing.
+    A signal of an automation that the book no longer holds moves nothing.
     """
     decided = Decided()
     for signal in signals:
-        automation = book.get(signal.automation)
-        if automation is not None:
+        if signal.fires is not None and DEPTH not in signal.event.resource:
+            decided.firings.append(at_once(signal))
+        elif (automation := book.get(signal.automation)) is not None:
             _take(decided, automation, states, signal)
     return decided
 

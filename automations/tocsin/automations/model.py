@@ -79,6 +79,11 @@ class Automation(BaseModel):
         return self.lasting or not tree.stateless(self.trigger)
 
     @cached_property
+    def at_once(self) -> bool:
+        """Whether each event that concerns it is a firing, whatever came before."""
+        return self.trigger.type == "event" and not self.remembers
+
+    @cached_property
     def key_labels(self) -> tuple[str, ...]:
         """The labels that make the key, of the event or of related resources."""
         return tree.key_labels(self.trigger)

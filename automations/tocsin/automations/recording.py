@@ -57,10 +57,14 @@ class Decisions(msgspec.Struct):
 
 
 def decisions(book: Book, decided: Decided) -> list[Decision]:
-    """Each firing of `decided` with its event and its invocations. Raises `BadEvent` when it cannot be told."""
+    """Each firing of `decided` with its event and its invocations, of automations that `book` holds.
+
+    Raises `BadEvent` when one cannot be told.
+    """
     return [
-        Decision(one, lifecycle.fired(one), tuple(plan(book[one.automation], one)), book[one.automation].rate_limit)
+        Decision(one, lifecycle.fired(one), tuple(plan(automation, one)), automation.rate_limit)
         for one in decided.firings
+        if (automation := book.get(one.automation)) is not None
     ]
 
 

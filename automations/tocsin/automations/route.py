@@ -8,11 +8,13 @@ stars within a pattern, conditions that demand nothing) is asked of each event t
 that ask it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from types import MappingProxyType
+from typing import TypeVar
 
 from tocsin.automations.buckets import Asks, Entry, Group, Held, Left
 from tocsin.automations.filing import Filing, filing
@@ -25,6 +27,9 @@ from tocsin.events.model import Event
 from tocsin.triggers import tree
 from tocsin.triggers.interest import Interest
 from tocsin.triggers.steps import RESOLVES, Micros, Signal
+
+Values = TypeVar("Values", bound=tuple[Hashable, ...])
+_three = itemgetter(0, 1, 2)
 
 Filed = tuple[tuple[str, ...], Filing, Entry]
 """The name patterns of an interest, where it is filed below each, and as what."""
@@ -97,7 +102,7 @@ class Index:
             self._ask(event, asks, found)
         if len(found) > 1:
             return list(_merged(event, received, found))
-        return [Signal(entry.automation, entry.key(event), event, entry.hits, received) for entry in found]
+        return [Signal(one.automation, one.key(event), event, one.hits, received, one.fires) for one in found]
 
     def _ask(self, event: Event, asks: list[Asks], found: list[Entry]) -> None:
         """Add to `found` who is met after asking, count whose condition failed."""
@@ -126,17 +131,18 @@ def interests(automation: Automation) -> Iterator[Interest]:
 
 def _filed(automation: Automation) -> list[Filed]:
     """Where each interest of an automation is filed, and as what; those that no event can meet are not."""
+    fires = _shared(automation.key_labels) if automation.at_once else None
     return [
-        (patterns(one.names), where, Entry(automation.name, _only(one.number), key_reader(one.labels)))
+        (patterns(one.names), where, Entry(automation.name, _shared((one.number,)), key_reader(one.labels), fires))
         for one in interests(automation)
         if (where := filing(one)).places
     ]
 
 
 @cache
-def _only(number: int) -> tuple[int, ...]:
-    """What an entry hits: one object for all of a number, for there are many entries."""
-    return (number,)
+def _shared(values: Values) -> Values:
+    """One object for all that are equal, for there are many entries."""
+    return values
 
 
 def _sort(held: Held, found: list[Entry], asks: list[Asks]) -> None:
@@ -151,7 +157,8 @@ def _sort(held: Held, found: list[Entry], asks: list[Asks]) -> None:
 
 def _merged(event: Event, received: Micros, found: Iterable[Entry]) -> Iterator[Signal]:
     """One signal for each automation and key, in their order; those that resolve resolve only."""
-    met = sorted({(entry.automation, entry.key(event), entry.hits) for entry in found})
+    met = sorted({(entry.automation, entry.key(event), entry.hits, entry.fires) for entry in found}, key=_three)
     for (name, key), same in groupby(met, key=lambda one: one[:2]):
-        hits = tuple(number for _, _, numbers in same for number in numbers)
-        yield Signal(name, key, event, (RESOLVES,) if hits[0] == RESOLVES else hits, received)
+        together = list(same)
+        hits = tuple(number for _, _, numbers, _ in together for number in numbers)
+        yield Signal(name, key, event, (RESOLVES,) if hits[0] == RESOLVES else hits, received, together[0][3])

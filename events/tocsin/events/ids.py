@@ -3,11 +3,18 @@
 import os
 import time
 from datetime import UTC, datetime
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 _NAMESPACE = UUID("7c5f1f5e-9f0c-5b8e-8f0f-70c51a000001")
 _VERSION_7 = 0x7 << 76
+_VERSION_5 = 0x5 << 76
 _VARIANT = 0x2 << 62
+_PLAIN = ~(0xF << 76 | 0x3 << 62)
+"""All bits but those of version and variant."""
+
+_HASHED = sha1(_NAMESPACE.bytes, usedforsecurity=False)
+"""How every UUIDv5 of ours begins; going on from here takes half the time of `uuid.uuid5`."""
 
 
 def uuid7() -> UUID:
@@ -29,8 +36,11 @@ def uuid7() -> UUID:
 
 def derive(kind: str, *parts: object) -> UUID:
     """The id that `parts` of this `kind` always have (UUIDv5); parts are told apart by length, not by a separator."""
-    text = "".join(f"{len(part)}:{part}" for part in (kind, *map(str, parts)))
-    return uuid5(_NAMESPACE, text)
+    text = "".join([f"{len(part)}:{part}" for part in (kind, *map(str, parts))])
+    hashed = _HASHED.copy()
+    hashed.update(text.encode())
+    number = int.from_bytes(hashed.digest()[:16])
+    return UUID(int=number & _PLAIN | _VERSION_5 | _VARIANT)
 
 
 def tick_id(schedule: str, instant: datetime) -> UUID:

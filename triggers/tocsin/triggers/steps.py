@@ -6,8 +6,8 @@ A leaf of a trigger has two interests: events that it expects, and events after 
 through the tree, depth first: `2 * leaf` and `2 * leaf + 1`. A signal names those that its event meets.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import msgspec
 from tocsin.events.clock import Micros as Micros
 from tocsin.events.clock import instant as instant
 from tocsin.events.clock import micros as micros
+from tocsin.events.ids import derive, firing_id
 from tocsin.events.model import Event
 
 Key = tuple[str, ...]
@@ -23,14 +24,18 @@ RESOLVES: Final = -1
 """The interest of an automation's `resolve_on`."""
 
 
-class Signal(msgspec.Struct, frozen=True, gc=False):
-    """An event that concerns an automation under a key. `received` is when it came onto the bus."""
+class Signal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An event that concerns an automation under a key. `received` is when it came onto the bus.
+
+    `fires`: whoever waits for it remembers nothing, so that it is a firing, and these are the names of the key's labels.
+    """
 
     automation: str
     key: Key
     event: Event
     hits: tuple[int, ...]
     received: Micros
+    fires: tuple[str, ...] | None = None
 
 
 class Moment(msgspec.Struct, frozen=True, gc=False):
@@ -105,28 +110,49 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     children: tuple["Verdict", ...] = ()
 
 
-@dataclass(frozen=True)
-class Firing:
-    """That an automation fires, or that what it fired for is over. `at` is event time; `count` how many events it took.
+class Firing(msgspec.Struct, frozen=True, kw_only=True, dict=True, omit_defaults=True):
+    """That an automation fires, or (`over`) that what it fired for is over. `at` is event time.
 
     `event` is the cause; a deadline has none, and `witness` is then the last event known under the key, without its
-    payload. `episode` is the firing that opened what this is part of, and `lasting` says that it waits for its end;
-    `labels` is the key by label name.
+    payload; `cause` names either for the id. `count` is how many events it took, `names` are those of the key's labels.
+    `opened` is the firing that this is part of or ends (none: this one), and `lasting` says that it waits for its end.
     """
 
-    id: UUID
     automation: str
     key: Key
-    state: Literal["Triggered", "Resolved"]
     at: datetime
-    event: Event | None
-    count: int
-    episode: UUID
-    labels: dict[str, str]
+    names: tuple[str, ...] = ()
+    event: Event | None = None
+    cause: str = ""
+    count: int = 1
+    over: bool = False
+    opened: UUID | None = None
     witness: Event | None = None
     children: tuple[Part, ...] = ()
     late: bool = False
     lasting: bool = False
+
+    @cached_property
+    def id(self) -> UUID:
+        """What a replay names the same again: made of automation, key and cause, or of the firing that is over."""
+        if self.over:
+            return derive("resolved", self.opened)
+        return firing_id(self.automation, self.key, self.cause or (self.event.id if self.event else ""))
+
+    @property
+    def state(self) -> Literal["Triggered", "Resolved"]:
+        """In the words of Prefect."""
+        return "Resolved" if self.over else "Triggered"
+
+    @property
+    def episode(self) -> UUID:
+        """The firing that opened what this is part of."""
+        return self.opened or self.id
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The key by label name."""
+        return dict(zip(self.names, self.key, strict=True))
 
     @property
     def about(self) -> Event | None:
