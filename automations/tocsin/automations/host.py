@@ -9,6 +9,7 @@ received; when it has read all there is, it wakes what is due by the clock.
 """
 
 import asyncio
+import gc
 import logging
 from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ from tocsin.triggers.steps import Signal
 BATCH: Final = 1_000
 WAIT: Final = timedelta(milliseconds=500)
 PAUSE_S: Final = 1.0
+MANY: Final = 1_000
 SETTLED: Final = 10_000
 """How long (microseconds) an event may be on its way from its instant of reception into its writer's transaction."""
 
@@ -209,6 +211,8 @@ class Host:
         for name in changes.removed:
             self._index.drop(name)
         self._revision = changes.revision
+        if len(changes.put) >= MANY:
+            gc.freeze()  # they stay; to look at all of them for garbage takes a third of a second per 100,000
 
     def _signals(self, batch: Batch, records: Mapping[int, Record]) -> dict[int, list[Signal]]:
         """The signals of each record that concerns anybody; unreadable ones are noted as bad."""
