@@ -100,8 +100,8 @@ def test_an_event_is_emitted_and_listed(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "event ls", "automation ls", "schedule ls", "deployment ls", "run ls", "work-pool ls", "notifier ls",
-        "incident ls", "delivery ls",
+        "event ls", "automation ls", "schedule ls", "source ls", "deployment ls", "run ls", "work-pool ls",
+        "notifier ls", "incident ls", "delivery ls",
     ],
 )  # fmt: skip
 def test_a_read_of_nothing_is_an_empty_list_or_says_what_to_do(cli: Cli, words: str) -> None:

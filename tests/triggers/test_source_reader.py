@@ -209,7 +209,7 @@ async def test_several_sources_in_one_process_come_and_go(
     first = KafkaSource(name="first", topic=topic, mapping=MAPPING)
     second = KafkaSource(name="second", topic=other, mapping=MAPPING)
     stop = asyncio.Event()
-    serving = asyncio.create_task(Sources(store, kafka_bus).serve(stop))
+    serving = asyncio.create_task(Sources(store, kafka_bus, address=kafka, group_prefix=f"{topic}.").serve(stop))
     await apply(store, [first, second])
     await send(kafka, topic, orders(0, 4))
     await send(kafka, other, orders(4, 8))

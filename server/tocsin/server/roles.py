@@ -55,12 +55,21 @@ def _scheduler(parts: Parts) -> Iterator[Service]:
 
 
 def _processor(parts: Parts) -> Iterator[Service]:
+    yield _sources(parts)
     if parts.settings.streams:
         yield from _stream(parts)
         return
     from tocsin.automations.host import Host
 
     yield Service("host", Host(parts.store, parts.bus, clock=parts.clock).serve)
+
+
+def _sources(parts: Parts) -> Service:
+    from tocsin.triggers.sources import Sources
+
+    address, prefix = parts.settings.kafka_bootstrap_servers, parts.settings.kafka_topic_prefix
+    sources = Sources(parts.store, parts.bus, address=address, group_prefix=prefix, clock=parts.clock)
+    return Service("sources", sources.serve)
 
 
 def _stream(parts: Parts) -> Iterator[Service]:

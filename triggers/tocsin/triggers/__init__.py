@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tocsin.triggers.mapping import Mapping
     from tocsin.triggers.metric import Metric, MetricTrigger
     from tocsin.triggers.rrule import RRule
+    from tocsin.triggers.source import KafkaSource
 
 __all__ = [
     "CompoundTrigger",
@@ -28,6 +29,7 @@ __all__ = [
     "GitHubSignature",
     "Hook",
     "Interval",
+    "KafkaSource",
     "Mapping",
     "Metric",
     "MetricTrigger",
@@ -48,6 +50,7 @@ __getattr__ = exports(
         "GitHubSignature": "hook",
         "Hook": "hook",
         "Interval": "interval",
+        "KafkaSource": "source",
         "Mapping": "mapping",
         "Metric": "metric",
         "MetricTrigger": "metric",

@@ -4,18 +4,19 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlmodel import Session
 
 from tocsin.events.bus import Bus
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
-from tocsin.events.kafka import KafkaBus
 from tocsin.store.engine import Store
 from tocsin.triggers.source import KafkaSource, source_of
-from tocsin.triggers.source_reader import SourceReader
 from tocsin.triggers.source_store import CHANNEL, list_rows
+
+if TYPE_CHECKING:
+    from tocsin.events.kafka import KafkaBus
 
 LOOK: Final = timedelta(seconds=10)
 
@@ -30,10 +31,23 @@ class _Running:
 
 
 class Sources:
-    """The readers of one process. Dead letters go to `bus`; where it is Kafka, it is the sources' own default too."""
+    """The readers of one process.
 
-    def __init__(self, store: Store, bus: Bus, clock: Clock | None = None) -> None:
+    Dead letters go to `bus`. `address`: the Kafka of sources that name none of their own; `group_prefix` stands before
+    the consumer groups. Kafka's library is not loaded before there is a source.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        *,
+        address: str | None = None,
+        group_prefix: str = "",
+        clock: Clock | None = None,
+    ) -> None:
         self._store, self._bus, self._clock = store, bus, clock or SystemClock()
+        self._address, self._group_prefix = address, group_prefix
         self._outside: dict[str, KafkaBus] = {}
         self._running: dict[str, _Running] = {}
 
@@ -58,27 +72,24 @@ class Sources:
         gone = [name for name, one in self._running.items() if name not in wanted or wanted[name][0] != one.updated]
         await self._end(gone)
         for name, (updated, source) in wanted.items():
-            if name not in self._running and (address := self._address(source)):
-                self._begin(name, updated, source, address)
+            if name not in self._running:
+                self._begin(name, updated, source)
 
-    def _begin(self, name: str, updated: datetime, source: KafkaSource, address: str) -> None:
-        if address not in self._outside:
-            self._outside[address] = KafkaBus(address)
-        prefix = self._bus.prefix if isinstance(self._bus, KafkaBus) else ""
+    def _begin(self, name: str, updated: datetime, source: KafkaSource) -> None:
+        from tocsin.events.kafka import KafkaBus
+        from tocsin.triggers.source_reader import SourceReader
+
+        address = source.bootstrap_servers or self._address
+        if address is None:
+            _LOG.warning("source %s: no Kafka is set; give it bootstrap_servers", source.name)
+            return
+        outside = self._outside.setdefault(address, KafkaBus(address))
         reader = SourceReader(
-            source, self._store, self._bus, self._outside[address], group_prefix=prefix, clock=self._clock
+            source, self._store, self._bus, outside, group_prefix=self._group_prefix, clock=self._clock
         )
         stop = asyncio.Event()
         self._running[name] = _Running(updated, stop, asyncio.create_task(reader.serve(stop), name=source.consumer))
         _LOG.info("source %s: reads %s at %s", name, source.topic, address)
-
-    def _address(self, source: KafkaSource) -> str | None:
-        if source.bootstrap_servers is not None:
-            return source.bootstrap_servers
-        if isinstance(self._bus, KafkaBus):
-            return self._bus.address
-        _LOG.warning("source %s: no Kafka is set; give it bootstrap_servers", source.name)
-        return None
 
     async def _end(self, names: list[str]) -> None:
         ending = [self._running.pop(name) for name in names]
