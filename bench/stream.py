@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,16 +118,17 @@ class Member:
     def __init__(self, address: str, prefix: str, url: str) -> None:
         command = [sys.executable, "-m", "bench.stream", "--member", address, prefix, url]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
         self.said: list[list[float]] = []
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def read(self) -> None:
-        """Take in what it has said since."""
-        assert self._process.stdout is not None
+        """Raises when it is no more."""
         if self._process.poll() is not None:
             raise RuntimeError(f"a member ended with {self._process.returncode}")
-        while line := self._process.stdout.readline():
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
             self.said.append(json.loads(line))
 
     def send(self, number: signal.Signals) -> None:
@@ -135,7 +137,9 @@ class Member:
 
     def end(self) -> None:
         """Stop it and wait."""
-        self._process.communicate(timeout=30)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
 
 
 @contextmanager

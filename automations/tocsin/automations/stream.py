@@ -24,6 +24,9 @@ COMMIT_EVERY_S: Final = 1.0
 BUFFERED: Final = 64
 START_S: Final = 40.0
 STOP_S: Final = 10.0
+CANCEL_S: Final = 2.0
+
+_LOG: Final = logging.getLogger("tocsin.automations.stream")
 
 for _library in ("faust", "mode"):
     logging.getLogger(_library).setLevel(logging.WARNING)
@@ -61,10 +64,10 @@ class Intake:
 
     async def start(self) -> None:
         """Join the group. Raises `Unavailable` when the broker does not answer in time."""
-        try:
-            async with asyncio.timeout(START_S):
-                await self._app.start()
-        except Exception as error:
+        starting = asyncio.create_task(self._app.start())
+        if not await _ended(starting, START_S):
+            raise Unavailable(f"Kafka at {self._address}: the stream does not start within {START_S:.0f} s")
+        if (error := starting.exception()) is not None:
             raise Unavailable(f"Kafka at {self._address}: the stream does not start: {error!r}") from error
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -77,10 +80,10 @@ class Intake:
     async def stop(self) -> None:
         """Commit what is done, and leave."""
         stopping = asyncio.create_task(self._app.stop())
-        await asyncio.wait({stopping}, timeout=STOP_S)
-        if not stopping.done():
-            stopping.cancel()
-            await asyncio.wait({stopping})
+        if not await _ended(stopping, STOP_S):
+            _LOG.error("Faust does not stop; the group will notice that this member is gone")
+        elif (error := stopping.exception()) is not None:
+            _LOG.error("Faust did not stop in order", exc_info=error)
         self._folder.cleanup()
 
     def _feed(self, topic: Any) -> None:
@@ -128,6 +131,16 @@ def _app(address: str, prefix: str, folder: str, session: timedelta) -> Any:
 async def _unacknowledged(stream: Any) -> AsyncIterator[Any]:
     async for event in stream.noack().events():
         yield event
+
+
+async def _ended(task: "asyncio.Task[None]", seconds: float) -> bool:
+    """Whether it ends by itself within so many seconds; if not it is cancelled, and not waited for for long."""
+    await asyncio.wait({task}, timeout=seconds)
+    if task.done():
+        return not task.cancelled()
+    task.cancel()
+    await asyncio.wait({task}, timeout=CANCEL_S)
+    return False
 
 
 async def _either(stop: asyncio.Event, seconds: float) -> None:
