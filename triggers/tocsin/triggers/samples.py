@@ -13,9 +13,11 @@ and the clock is asked for that one only.
 """
 
 import operator
+from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import accumulate
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -93,8 +95,8 @@ def breaches(metric: Metric, number: float | None) -> bool:
 
 def _unfit(metric: Metric, known: MetricState, event: Event, now: Micros) -> tuple[Outcome, str] | None:
     """Why an event gives no sample, if so."""
-    at, span = micros(event.occurred), metric.range // _MICROSECOND
-    if any(sample.id == str(event.id) for sample in known.samples):
+    at, span, own = micros(event.occurred), metric.range // _MICROSECOND, str(event.id)
+    if any(sample.id == own for sample in known.samples):
         return "repeated", "this event gave a sample before"
     if at <= now - span:
         return "late", "it happened before the range began"
@@ -102,18 +104,19 @@ def _unfit(metric: Metric, known: MetricState, event: Event, now: Micros) -> tup
 
 
 def _with(known: MetricState, sample: Sample, event: Event) -> MetricState:
-    samples = tuple(sorted((*known.samples, sample)))
+    samples = list(known.samples)
+    insort(samples, sample)
     witness = known.witness
     if witness is None or sample.at >= micros(witness.occurred):
         witness = witness_of(event)
-    kept, full = samples[-SAMPLES:], known.full or len(samples) > SAMPLES
+    kept, full = tuple(samples[-SAMPLES:]), known.full or len(samples) > SAMPLES
     return msgspec.structs.replace(known, samples=kept, witness=witness, full=full)
 
 
 def _told(metric: Metric, known: MetricState, moment: Moment) -> Step[MetricState]:
     """Where the number stands at `moment`, what that means, and when it will be otherwise."""
     horizon = moment.now - metric.range // _MICROSECOND
-    samples = tuple(sample for sample in known.samples if sample.at > horizon)
+    samples = known.samples[bisect_right(known.samples, horizon, key=attrgetter("at")) :]
     numbers = _suffixes(metric, [sample.value for sample in samples]) if samples else []
     number = numbers[0] if numbers else None
     breached = (moment.now if known.breached is None else known.breached) if breaches(metric, number) else None
