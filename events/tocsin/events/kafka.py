@@ -155,9 +155,9 @@ class KafkaBus:
         """How many partitions a topic has. Raises `Invalid` when it does not exist."""
         async with self._administered() as admin:
             found: dict[str, int] = await self.ask(widths(admin))
-        if self.prefix + topic not in found:
+        if (width := found.get(self.prefix + topic)) is None:
             raise self._missing(self.prefix + topic)
-        return found[self.prefix + topic]
+        return width
 
     async def cut(self, place: TopicPartition, offset: int) -> None:
         """Let the broker forget what lies before `offset`."""
@@ -190,7 +190,7 @@ class KafkaBus:
         return Unavailable(f"Kafka at {self.address}: {why}; see that it runs and that the address is right")
 
     def _missing(self, topic: str) -> Invalid:
-        return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's own topics")
+        return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's own")
 
     async def place(self, topic: str, bodies: Mapping[int, Sequence[bytes]]) -> dict[int, int]:
         """Return when all `bodies` lie on the partitions given, in their order: the last offset of each partition.
@@ -326,10 +326,8 @@ class KafkaSubscription:
 
     async def ends(self) -> list[End]:
         """The partitions of this member of which everything is fetched."""
-        if self._consumer is None or not self._member.reading:
-            return []
-        found: list[End] = await self._bus.ask(ends(self._consumer, self._bus.prefix, self._cluster))
-        return found
+        reading = self._consumer is not None and self._member.reading
+        return await self._bus.ask(ends(self._consumer, self._bus.prefix, self._cluster)) if reading else []
 
     def end(self, place: Place) -> int | None:
         """The offset behind the last record of a partition, as of the last fetch; None while it is not known."""
