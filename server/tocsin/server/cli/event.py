@@ -1,8 +1,8 @@
 """`tocsin event`: emit, list and follow events; over HTTP when TOCSIN_API_URL is set, else on the database."""
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from cyclopts import App, Parameter
@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from tocsin.events.errors import Invalid
 from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 from tocsin.server.cli.out import Limit, Output, print_json, show_one, show_rows
+from tocsin.server.cli.payloads import event_row, json_object
 from tocsin.server.settings import Settings, load, share
 
 app = App(name="event", help="Emit, follow and list events.")
@@ -24,30 +25,43 @@ Repeated = Annotated[list[str] | None, Parameter(negative=())]
 
 @app.command
 def emit(
-    name: Annotated[str, Parameter(help="Dotted name; those under `tocsin` are its own.")],
-    resource: Annotated[str, Parameter(help="Id of the resource it happened to.")],
+    name: Annotated[str | None, Parameter(help="Dotted name; those under `tocsin` are its own.")] = None,
+    resource: Annotated[str | None, Parameter(help="Id of the resource it happened to.")] = None,
     /,
     *,
     label: Annotated[Repeated, Parameter(help="Label of the resource, `key=value`; repeat it.")] = None,
     related: Annotated[Repeated, Parameter(help="Related resource, `role=id`; repeat it.")] = None,
-    payload: Annotated[str | None, Parameter(help="A JSON object.")] = None,
+    payload: Annotated[str | None, Parameter(help="A JSON object, @FILE, or - for stdin.")] = None,
     occurred: Annotated[datetime | None, Parameter(help="With a zone; default: now.")] = None,
+    follows: Annotated[UUID | None, Parameter(help="Id of the event that caused this one.")] = None,
     event_id: Annotated[UUID | None, Parameter(name="--id", help="Makes a repeat harmless.")] = None,
+    cloudevent: Annotated[
+        str | None, Parameter(help="Emit this instead: a CloudEvent in JSON, @FILE, or - for stdin.")
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Emit one event; it is kept when this returns."""
+    _prepare()
+    if cloudevent is not None:
+        given = (name, resource, label, related, payload, occurred, follows, event_id)
+        if any(value is not None for value in given):
+            raise Invalid("--cloudevent says everything of the event; leave out the rest")
+        show_one(event_row(_emit_cloudevent(cloudevent)), output)
+        return
+    if name is None or resource is None:
+        raise Invalid("give a name and the id of a resource, such as `orders.repaired orders`, or --cloudevent")
     from tocsin.events.emit import emit_event
 
-    _prepare()
     event = emit_event(
         name,
         {RESOURCE_ID: resource, **dict(_pair("--label", text) for text in label or [])},
         [{RESOURCE_ID: other, RESOURCE_ROLE: role} for role, other in (_pair("--related", t) for t in related or [])],
-        _payload(payload),
+        json_object("--payload", payload) if payload is not None else None,
         occurred=occurred,
+        follows=follows,
         event_id=event_id,
     )
-    show_one(_row(event), output)
+    show_one(event_row(event), output)
 
 
 @app.command
@@ -68,7 +82,9 @@ def ls(
     settings = _prepare()
     wanted = Filter(name, resource, related, since, until)
     found = reading.search(settings, wanted, limit)
-    rows = [_row(event) if output == "json" else {**_row(event), "resource": event.resource_id} for event in found]
+    rows = [
+        event_row(event) if output == "json" else {**event_row(event), "resource": event.resource_id} for event in found
+    ]
     show_rows(rows, output, ("occurred", "event", "resource", "id"), "no events; emit one with `tocsin event emit`")
 
 
@@ -79,16 +95,19 @@ def tail(
     resource: Resource = None,
     related: Related = None,
     count: Annotated[int | None, Parameter(name=["--count", "-n"], help="End after so many.")] = None,
-    output: Output = "table",
+    output: Annotated[
+        Literal["table", "json", "jsonl"],
+        Parameter(name=["--output", "-o"], help="A line for people, or JSON: one object a line (both words)."),
+    ] = "table",
 ) -> None:
-    """Follow events as they happen, from now on, until interrupted. With `-o json` one object a line."""
+    """Follow events as they happen, from now on, until interrupted. With `-o jsonl` one object a line."""
     from tocsin.server.cli import reading
     from tocsin.server.history import Filter
 
     settings = _prepare()
     for event in _first(reading.follow(settings, Filter(name, resource, related)), count):
-        if output == "json":
-            print_json(_row(event))
+        if output != "table":
+            print_json(event_row(event))
         else:
             print(f"{event.occurred:%Y-%m-%d %H:%M:%S}Z  {event.event}  {event.resource_id}", flush=True)
 
@@ -106,21 +125,13 @@ def _first(events: Iterator[Event], count: int | None) -> Iterator[Event]:
             return
 
 
-def _row(event: Event) -> dict[str, Any]:  # Any: members of JSON
-    import msgspec
+def _emit_cloudevent(given: str) -> Event:
+    from tocsin.events import cloudevents
+    from tocsin.events.emit import emitter
 
-    return {**msgspec.structs.asdict(event), "resource": event.resource, "id": str(event.id)}
-
-
-def _payload(text: str | None) -> dict[str, Any] | None:  # Any: members of JSON
-    from tocsin.events.codec import strict_json
-
-    if text is None:
-        return None
-    payload = strict_json(text)
-    if not isinstance(payload, dict):
-        raise Invalid(f"--payload {text[:80]!r}: give a JSON object, such as '{{\"rows\": 3}}'")
-    return payload
+    event = cloudevents.from_document(json_object("--cloudevent", given), datetime.now(UTC))
+    emitter().emit([event])
+    return event
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -1,0 +1,50 @@
+"""Hooks as people write them down: a YAML or JSON file, a Python file, or a module."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tocsin.events.errors import Invalid
+from tocsin.server.definitions import in_module, module_at, module_named, values_in
+from tocsin.triggers.hook import Hook, hook_from
+
+# Any, in this file: what a document holds, before it is checked.
+
+
+def hooks_in(target: str, environment: Mapping[str, str] = os.environ) -> list[Hook]:
+    """The hooks that `target` defines: `.yaml`, `.yml`, `.json` or `.py` file, or a module's dotted name.
+
+    A document holds one hook, a list of them, or an object with `hooks:`. A secret written `{env: NAME}` is taken from
+    the environment. Raises Invalid with the place.
+    """
+    path = Path(target)
+    match path.suffix:
+        case ".yaml" | ".yml" | ".json":
+            found = [_hook(value, path, environment) for value in values_in(path, "hooks")]
+        case ".py":
+            found = in_module(module_at(path), Hook)
+        case _:
+            found = in_module(module_named(target), Hook)
+    if not found:
+        raise Invalid(f"{target}: no hook in it; make one with Hook(name=..., mapping=..., verify=...)")
+    return found
+
+
+def _hook(document: Any, path: Path, environment: Mapping[str, str]) -> Hook:
+    match document:
+        case {"verify": {"secret": secret}}:
+            opened = _opened(secret, path, environment)
+            document = {**document, "verify": {**document["verify"], "secret": opened}}
+    return hook_from(document, str(path))
+
+
+def _opened(secret: Any, path: Path, environment: Mapping[str, str]) -> Any:
+    match secret:
+        case {"env": str(name)} if len(secret) == 1:
+            if not environment.get(name):
+                raise Invalid(f"{path}: the secret is to come from {name}, which is not set")
+            return environment[name]
+        case list():
+            return [_opened(one, path, environment) for one in secret]
+    return secret
