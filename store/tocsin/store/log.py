@@ -35,6 +35,15 @@ HEARD: Final = "heard"
 _INSERT: Final = "INSERT INTO log (id, topic, key, event, occurred, recorded, body) VALUES ({}) ON CONFLICT DO NOTHING"
 _INSERT_SQLITE: Final = _INSERT.format("?, ?, ?, ?, ?, ?, ?")
 _INSERT_POSTGRESQL: Final = _INSERT.format("%s, %s, %s, %s, %s, %s, %s")
+_INSERT_MANY: Final = """
+    INSERT INTO log (id, topic, key, event, occurred, recorded, body)
+    SELECT id, topic, key, event, occurred, recorded, body FROM unnest(
+        %b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[], %b::bytea[]
+    ) WITH ORDINALITY AS new (id, topic, key, event, occurred, recorded, body, place) ORDER BY place
+    ON CONFLICT DO NOTHING
+"""
+MANY: Final = 16
+"""From so many entries on PostgreSQL gets them by columns: a third of the time of as many inserts."""
 
 _WRITERS: Final = """
     SELECT virtualtransaction FROM pg_locks
@@ -211,6 +220,8 @@ def _insert(session: Session, rows: list[Row]) -> int:
         return 0
     connection = session.connection()
     sqlite = connection.dialect.name == "sqlite"
+    if not sqlite and len(rows) >= MANY:
+        return connection.exec_driver_sql(_INSERT_MANY, tuple(map(list, zip(*rows, strict=True)))).rowcount
     values: list[tuple[Any, ...]] = [_for_sqlite(row) for row in rows] if sqlite else list(rows)
     return connection.exec_driver_sql(_INSERT_SQLITE if sqlite else _INSERT_POSTGRESQL, values).rowcount
 

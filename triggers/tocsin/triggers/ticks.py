@@ -30,6 +30,12 @@ TICK: Final = announce.TICK
 SKIPPED: Final = announce.SKIPPED
 MOST_ROWS: Final = 500
 STALLED_MS: Final = 5_000
+_MOVE_MANY: Final = """
+    UPDATE schedule SET cursor = new.cursor, previous_at = new.previous_at, next_at = new.next_at
+    FROM unnest(%b::text[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
+        AS new (slug, cursor, previous_at, next_at)
+    WHERE schedule.slug = new.slug
+"""
 
 Move = tuple[Schedule, Ticks]
 
@@ -146,9 +152,14 @@ def _move(session: Session, moves: list[Move]) -> None:
     """Write how far rows have come: one statement for all, because most of the cost of a tick would be here."""
     if not moves:
         return
-    places = [{"at": row.slug, **_place(found)} for row, found in moves]
-    statement = update(Schedule).where(col(Schedule.slug) == bindparam("at"))
-    session.connection().execute(statement.values({name: bindparam(name) for name in _place(moves[0][1])}), places)
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        columns = zip(*((row.slug, *_place(found).values()) for row, found in moves), strict=True)
+        connection.exec_driver_sql(_MOVE_MANY, tuple(map(list, columns)))
+    else:
+        places = [{"at": row.slug, **_place(found)} for row, found in moves]
+        statement = update(Schedule).where(col(Schedule.slug) == bindparam("at"))
+        connection.execute(statement.values({name: bindparam(name) for name in _place(moves[0][1])}), places)
     for row, found in moves:
         for name, value in _place(found).items():
             set_committed_value(row, name, value)
