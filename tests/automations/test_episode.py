@@ -57,6 +57,11 @@ TALES = [
     pytest.param([("bad", 1, 0)], ["T1 of 1"], id="it fires"),
     pytest.param([("good", 1, 0)], [], id="nothing to resolve"),
     pytest.param([("bad", 1, 0), ("good", 2, 1)], ["T1 of 1", "R2 of 1"], id="it fires and is over"),
+    pytest.param(
+        [("bad", 1, 0), ("good", 2, 5), ("bad", 3, 3), ("good", 2, 5)],
+        ["T1 of 1", "R2 of 1", "T3 of 3"],
+        id="what has ended one episode, repeated, ends no other",
+    ),
     pytest.param([("bad", 1, 0), ("good", 2, 1), ("good", 3, 2)], ["T1 of 1", "R2 of 1"], id="it is over once"),
     pytest.param(
         [("bad", 1, 0), ("bad", 2, 1), ("good", 3, 2), ("bad", 4, 3)],

@@ -23,7 +23,7 @@ from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Signal, St
 from tocsin.triggers.tree import Remembered
 
 REMEMBERED: Final = 64
-"""How many firings a key remembers, so that a repeated event opens no second episode."""
+"""How many firings, and events that ended them, a key remembers, so that a repeated one opens or ends no second."""
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -150,11 +150,14 @@ def _resolve(automation: Automation, key: Key, state: State, moment: Moment) -> 
     event, opened = moment.event, _still_open(automation, state)
     if event is None or opened is None:
         return Moved(state, None, Verdict("steady", reason="nothing is open that it could end"))
+    if event.id in state.past:
+        return Moved(state, None, Verdict("repeated"))
     at = micros(event.occurred)
     if at < opened.at:
         return Moved(state, None, Verdict("late", until=opened.at, reason="it happened before what it would end"))
     met = Met(at, str(event.id), 1, event, over=True)
-    return _over(automation, key, state, met, Verdict("resolved"))
+    known = msgspec.structs.replace(state, past=(*state.past, event.id)[-REMEMBERED:])
+    return _over(automation, key, known, met, Verdict("resolved"))
 
 
 def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Verdict) -> Moved:
