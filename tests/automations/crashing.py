@@ -5,6 +5,7 @@ hosts   [A    ✝]        [B  ✝]         [C         leases of the dead are ove
 """
 
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -23,11 +24,12 @@ from tests.automations.load import Load
 from tocsin.automations.model import Automation
 from tocsin.automations.store import apply
 from tocsin.automations.tables import StoredInvocation, TriggerState
+from tocsin.events.bus import Message
 from tocsin.events.clock import Micros, micros
 from tocsin.events.topics import EVENTS, EXTERNAL
 from tocsin.store import positions
 from tocsin.store.engine import Store
-from tocsin.store.log import STREAM, append
+from tocsin.store.log import STREAM, append, publish
 from tocsin.store.tables import LogEntry
 
 PROGRAM = str(Path(__file__).with_name("host_program.py"))
@@ -36,6 +38,11 @@ JUMP_S = 7.0
 SETTLED_S = 2.0
 PATIENCE_S = 90.0
 PAUSE_S = 0.15
+FROM_OUTSIDE = 0.3
+UNREADABLE = 0.02
+SLOW = 0.1
+SLOW_S = 0.03
+"""How long a producer may take to commit."""
 
 
 class Receiver(ThreadingHTTPServer):
@@ -95,6 +102,10 @@ class Processor:
         """Wait until it has killed itself."""
         self._process.wait(timeout=PATIENCE_S)
 
+    def send(self, number: signal.Signals) -> None:
+        """Freeze it, or let it go on."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """`kill -9`, and wait."""
         self._process.kill()
@@ -104,7 +115,10 @@ class Processor:
 
 
 class Producers:
-    """Threads that write events of a seeded load to the log until they are told to stop."""
+    """Threads that write events of a seeded load to the log until they are told to stop.
+
+    Some come from outside, and may repeat the id of one of ours; some are no events; some take long to commit.
+    """
 
     def __init__(self, store: Store, world: World, seeds: range | list[int], pause_s: float = PAUSE_S) -> None:
         self._stop = threading.Event()
@@ -124,7 +138,12 @@ class Producers:
         load, dice = Load(seed), random.Random(seed)
         while not self._stop.wait(dice.expovariate(1 / pause_s)):
             with store.begin() as session:
-                append(session, load.batch(world.now()), now=world.now())
+                topic = EXTERNAL if dice.random() < FROM_OUTSIDE else EVENTS
+                append(session, load.batch(world.now()), topic, world.now())
+                if dice.random() < UNREADABLE:
+                    publish(session, [Message(topic, "k", b"poison")], world.now())
+                if dice.random() < SLOW:
+                    time.sleep(dice.uniform(0, SLOW_S))
 
 
 class Trial:

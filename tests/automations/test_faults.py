@@ -4,6 +4,7 @@ What should have been fired is what the simulation makes of the same events (`ch
 """
 
 import random
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_two_hosts_of_which_one_is_killed_fire_what_the_simulation_says(trial: T
                 running.pop(dice.randrange(2)).kill()
                 trial.world.jump(JUMP_S)
                 running.append(trial.start())
+        check(trial)
+
+
+@pytest.mark.timeout(180)
+def test_a_host_that_was_frozen_and_comes_back_fires_nothing_of_its_own(trial: Trial, seed: int) -> None:
+    """Meanwhile another one has taken its seat and gone on."""
+    dice = random.Random(seed)
+    with trial:
+        with Producers(trial.store, trial.world, [seed, seed + 1]):
+            running = [trial.start(), trial.start()]
+            for frozen in (0, 1, 0, 1):
+                time.sleep(dice.uniform(0.05, 0.5))
+                running[frozen].send(signal.SIGSTOP)
+                trial.world.jump(JUMP_S)
+                time.sleep(dice.uniform(0.5, 1.5))
+                running[frozen].send(signal.SIGCONT)
         check(trial)
 
 
