@@ -9,9 +9,10 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import faust
+from mode.threads import ServiceThread, WorkerThread
 
 from tocsin.automations.stream_lane import GROUP, Arrived
 from tocsin.events.errors import Unavailable
@@ -25,6 +26,7 @@ BUFFERED: Final = 64
 START_S: Final = 40.0
 STOP_S: Final = 10.0
 CANCEL_S: Final = 2.0
+POLL_S: Final = 0.01
 
 _LOG: Final = logging.getLogger("tocsin.automations.stream")
 
@@ -32,6 +34,36 @@ for _library in ("faust", "mode"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 # Any, in this file: Faust's own types are too loose to help.
+
+
+class LeavableThread(WorkerThread):
+    """The thread of Faust's consumer, of which nobody waits for the end with the whole event loop.
+
+    Faust stops it so that the loop stands still until it has ended; and if that needs a word of the loop, for ever.
+    """
+
+    running: ClassVar[set["LeavableThread"]] = set()
+
+    def __init__(self, service: Any, **settings: Any) -> None:
+        super().__init__(service, **settings)
+        self.daemon, self._app = True, getattr(service, "app", None)
+        self.running.add(self)
+
+    def stop(self) -> None:
+        """Do not wait."""
+
+    @classmethod
+    async def ended(cls, app: Any) -> None:
+        """Wait for a while until those of `app`, which was stopped, have ended."""
+        mine = {one for one in cls.running if one._app is app}
+        cls.running -= mine
+        for _ in range(round(CANCEL_S / POLL_S)):
+            if all(one.is_stopped.is_set() for one in mine):
+                return
+            await asyncio.sleep(POLL_S)
+
+
+ServiceThread.Worker = LeavableThread
 
 
 class Owner(Protocol):
@@ -84,6 +116,7 @@ class Intake:
             _LOG.error("Faust does not stop; the group will notice that this member is gone")
         elif (error := stopping.exception()) is not None:
             _LOG.error("Faust did not stop in order", exc_info=error)
+        await LeavableThread.ended(self._app)
         self._folder.cleanup()
 
     def _feed(self, topic: Any) -> None:
