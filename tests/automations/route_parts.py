@@ -122,7 +122,7 @@ def naive(automations: Iterable[Automation], event: Event) -> list[Signal]:
             if meets(interest, event):
                 keys.setdefault(key_values(interest.labels, event), set()).add(interest.number)
         for key, hits in sorted(keys.items()):
-            told = (RESOLVES,) if RESOLVES in hits else tuple(sorted(hits))
+            told = tuple(sorted(hits))
             fires = automation.key_labels if automation.at_once else None
             found.append(Signal(automation.name, key, event, told, RECEIVED, fires))
     return found

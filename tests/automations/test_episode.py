@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.automations.parts import happened, rule
 from tocsin.automations.episode import NOTHING, REMEMBERED, Moved, State, move, settled
-from tocsin.automations.evaluate import decide
+from tocsin.automations.evaluate import decide, wake
 from tocsin.automations.model import Automation
 from tocsin.automations.route import Index
 from tocsin.events.clock import micros
@@ -81,6 +81,12 @@ TALES = [
 @pytest.mark.parametrize(("happenings", "told"), TALES)
 def test_an_episode(happenings: list[Happening], told: list[str]) -> None:
     assert played(RULE, happenings) == told
+
+
+def test_an_event_that_is_both_ends_what_is_open_and_begins_what_is_not() -> None:
+    both = rule(trigger={"expect": ["bad", "change"]}, resolve_on={"expect": ["change", "good"]})
+    tale = [("change", 1, 0.0), ("change", 2, 1.0), ("bad", 3, 2.0), ("change", 4, 3.0)]
+    assert played(both, tale) == ["T1 of 1", "R2 of 1", "T3 of 3", "R4 of 3"]
 
 
 def test_without_resolve_on_every_firing_stands_alone() -> None:
@@ -160,6 +166,16 @@ def opened(automation: Automation) -> State:
 
 
 TELLING = {"type": "send-notification", "notifier": "phone"}
+def test_whoever_counts_nothing_knows_what_it_has_fired_although_the_time_passes() -> None:
+    """Else a batch in which something else is due would let a repeated event fire and resolve once more."""
+    state = NOTHING
+    for name, number, at in [("bad", 1, 0), ("good", 2, 1)]:
+        for signal in routed(RULE, happened(name, number=number, at=at)):
+            state = told_of(RULE, state, signal).state
+    assert state != NOTHING
+    assert wake({RULE.name: RULE}, {(RULE.name, ("",)): state}, 2**60).states == {}
+
+
 EDITS = [
     pytest.param({}, True, id="nothing that matters"),
     pytest.param({"actions": [TELLING, {**TELLING, "notifier": "more"}]}, True, id="more are told"),

@@ -114,7 +114,7 @@ def test_a_trigger_of_many_leaves_hits_the_last_one() -> None:
     assert [one.hits for one in index.route(happened("b"))] == [(180,)]
 
 
-def test_an_event_that_resolves_does_not_also_fire_under_that_key() -> None:
+def test_what_resolves_stands_before_what_fires_under_that_key() -> None:
     over = {"expect": ["a.over"], "for_each": ["y"]}
     index = Index([rule(trigger={"expect": ["a.*"], "for_each": ["x"]}, resolve_on=over)])
     found = [
@@ -122,7 +122,7 @@ def test_an_event_that_resolves_does_not_also_fire_under_that_key() -> None:
         for labels in ({"x": "1", "y": "1"}, {"x": "2", "y": "1"})
         for one in index.route(happened("a.over", labels=labels))
     ]
-    assert found == [(("1",), (RESOLVES,)), (("1",), (RESOLVES,)), (("2",), (0,))]
+    assert found == [(("1",), (RESOLVES, 0)), (("1",), (RESOLVES,)), (("2",), (0,))]
 
 
 def test_a_disabled_automation_still_resolves() -> None:

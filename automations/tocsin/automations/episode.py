@@ -101,7 +101,7 @@ def settled(automation: Automation | None, state: State) -> State:
     """
     if automation is None:
         return NOTHING
-    counts = automation.enabled and state.trigger == automation.fingerprint
+    counts = automation.enabled and state.trigger in (automation.fingerprint, NOTHING.trigger)
     opened = state.open if state.open and goes_on(automation, state.open) else None
     if counts:
         return state if opened is state.open else State(state.trigger, state.begins, state.node, opened, state.past)
@@ -115,9 +115,15 @@ def goes_on(automation: Automation, opened: Open) -> bool:
 
 
 def move(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
-    """The state of `automation` under `key` after `moment`. A repeated event changes nothing."""
+    """The state of `automation` under `key` after `moment`. A repeated event changes nothing.
+
+    An event that resolves what is open does not also fire; where nothing is open it may.
+    """
     if moment.hits and moment.hits[0] == RESOLVES:
-        return _resolve(automation, key, state, moment)
+        ending, others = _resolve(automation, key, state, moment), moment.hits[1:]
+        if ending.firing is not None or not others:
+            return ending
+        moment = Moment(moment.now, moment.event, others)
     step = tree.advance(automation.trigger, _node(automation, state), moment)
     kept = _kept(automation, state, step)
     if step.met is None:

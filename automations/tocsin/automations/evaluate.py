@@ -69,16 +69,19 @@ def wake(book: Book, states: Mapping[Place, State], until: Micros) -> Decided:
 
 
 def _take(decided: Decided, automation: Automation, states: Mapping[Place, State], signal: Signal) -> None:
-    if unheard(signal.event, signal.automation) and signal.hits[0] != RESOLVES:
-        decided.traces.append(evaluated(signal, UNHEARD))
-        return
+    hits = signal.hits
+    if unheard(signal.event, signal.automation):
+        if hits[0] != RESOLVES:
+            decided.traces.append(evaluated(signal, UNHEARD))
+            return
+        hits = (RESOLVES,)
     place = signal.automation, signal.key
     before = decided.states.get(place) or states.get(place, NOTHING)
     if not automation.enabled:
         before = settled(automation, before)
     if before.node is not None or before.begins is not None:
         before = _ticks(decided, automation, place, before, lambda instant: instant < signal.received)
-    moved = move(automation, signal.key, before, Moment(signal.received, signal.event, signal.hits))
+    moved = move(automation, signal.key, before, Moment(signal.received, signal.event, hits))
     _note(decided, place, before, moved, signal)
 
 

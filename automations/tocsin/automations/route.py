@@ -87,7 +87,7 @@ class Index:
                 self._names.prune(pattern)
 
     def route(self, event: Event, received: Micros = 0) -> list[Signal]:
-        """The signals of `event`, by automation, then key. What resolves under a key does not also fire under it."""
+        """The signals of `event` by automation, then key, each with all that it meets there, what resolves first."""
         found: list[Entry] = []
         asks: list[Asks] = []
         for shelf in self._names.plan(event.event):
@@ -156,9 +156,9 @@ def _sort(held: Held, found: list[Entry], asks: list[Asks]) -> None:
 
 
 def _merged(event: Event, received: Micros, found: Iterable[Entry]) -> Iterator[Signal]:
-    """One signal for each automation and key, in their order; those that resolve resolve only."""
+    """One signal for each automation and key, in their order."""
     met = sorted({(entry.automation, entry.key(event), entry.hits, entry.fires) for entry in found}, key=_three)
     for (name, key), same in groupby(met, key=lambda one: one[:2]):
         together = list(same)
         hits = tuple(number for _, _, numbers, _ in together for number in numbers)
-        yield Signal(name, key, event, (RESOLVES,) if hits[0] == RESOLVES else hits, received, together[0][3])
+        yield Signal(name, key, event, hits, received, together[0][3])
