@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tocsin.events.clock import ManualClock, SystemClock
+from tocsin.events.errors import Invalid
 from tocsin.flows.deployments import Deployment, pause_deployment
 from tocsin.flows.tables import DeploymentRow
 from tocsin.server.adoption import Adoption
+from tocsin.server.commands import apply_deployments
 from tocsin.store.engine import Store
 from tocsin.triggers.schedules import Interval
 from tocsin.triggers.store import list_schedules, pause_schedule, put_schedule
@@ -40,6 +42,29 @@ async def test_a_deployments_schedules_are_put_as_they_say(store: Store, clock: 
         "fast": ("interval", "UTC", "etl", {"n": 1}),
     }
     assert (rows["fast"].catchup, rows["etl"].active) == ("all", True)
+
+
+async def test_what_a_deployment_says_of_late_ticks_and_overlaps_is_kept(store: Store, clock: ManualClock) -> None:
+    deploy(store, clock, {**HOURLY, "catchup": "all", "catchup_window": 600, "overlap": "queue", "jitter": 60})
+    row = (await adopt(store, clock))["etl"]
+    assert (row.catchup, row.window_s, row.overlap, row.spec["jitter"]) == ("all", 600, "queue", 60)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"overlap": "maybe"}, "overlap: 'maybe' is none of allow, skip, queue, cancel_running"),
+        ({"catchup": "some"}, "catchup: 'some' is none of all, latest, none"),
+        ({"catchup_window": 0}, "catchup_window: 0 is no number of seconds above 0"),
+        ({"catchup_window": "1h"}, "catchup_window: '1h' is no number of seconds"),
+    ],
+)
+def test_what_a_schedule_cannot_mean_is_refused_when_it_is_applied(
+    store: Store, clock: ManualClock, wrong: dict[str, Any], said: str
+) -> None:
+    made = Deployment(name="etl", entrypoint="etl.py:etl", flow_name="etl", schedules=[{**HOURLY, **wrong}])
+    with pytest.raises(Invalid, match=said):
+        apply_deployments(store, [made], clock.now())
 
 
 async def test_adopting_again_changes_nothing(store: Store, clock: ManualClock) -> None:

@@ -151,6 +151,23 @@ def test_a_schedule_is_previewed(cli: Cli) -> None:
     assert len(cli("schedule", "preview", "hourly", "-n", "3", "-o", "json").json()) == 3
 
 
+def test_a_schedule_rests_and_its_past_is_made_up_for(cli: Cli) -> None:
+    store, now = Store.open(), SystemClock().now()
+    with store.begin() as session:
+        put_schedule(session, "hourly", Interval(timedelta(hours=1)), now=now)
+    store.close()
+    assert cli("schedule", "pause", "hourly", "-o", "json").json()["active"] is False
+    asked = ("schedule", "backfill", "hourly", "--from", "2026-03-02T08:30", "--to", "2026-03-02T11:00Z", "-o", "json")
+    said = cli(*asked, "--dry-run", "--reverse").json()
+    assert [row["scheduled_time"] for row in said] == [f"2026-03-02T{hour}:00:00Z" for hour in ("11", "10", "09")]
+    assert cli(*asked, "--reverse", "--max-active", "2").json() == said
+    assert cli(*asked).json() == []
+    told = cli("event", "ls", "--name", "tocsin.schedule.tick", "-o", "json").json()
+    assert sorted(event["occurred"] for event in told) == sorted(row["scheduled_time"] for row in said)
+    assert cli("schedule", "resume", "hourly", "-o", "json").json()["active"] is True
+    assert "--from" in cli("schedule", "backfill", "hourly", "--from", "soon").err
+
+
 def test_a_work_pool_is_created_and_bounded(cli: Cli) -> None:
     assert cli("work-pool", "create", "gpu", "--concurrency", "2", "-o", "json").json()["concurrency"] == 2
     assert [row["name"] for row in cli("work-pool", "ls", "-o", "json").json()] == ["gpu"]

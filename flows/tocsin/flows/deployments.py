@@ -34,8 +34,9 @@ class Deployment(BaseModel):
     """A flow under a name: `entrypoint` is `module:flow` or `path.py:flow`, looked up from the folder `path`.
 
     `work_queue`: that part of the pool which may be paused by itself. `schedules`: objects with one of `cron`,
-    `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`,
-    `slug`, `parameters`, `active`. Nothing is stored before `apply`.
+    `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`, `start`, `end`, `exdates`, `jitter`,
+    `slug`, `parameters`, `active`, `catchup`, `catchup_window`, `overlap` (docs/schedules.md).
+    Nothing is stored before `apply`.
     """
 
     model_config = ConfigDict(extra="forbid")
