@@ -53,6 +53,11 @@ def next_due(session: Session) -> Micros | None:
     return session.exec(select(func.min(TriggerState.due))).one()
 
 
+def remembered(session: Session, automation: str) -> int:
+    """Under how many keys the automation remembers something."""
+    return session.exec(select(func.count()).where(TriggerState.automation == automation)).one()
+
+
 def write_states(session: Session, book: Book, states: Mapping[Place, State], read: Remembered, now: datetime) -> bool:
     """Write the states that followed from `read`; False when another host wrote one of them since.
 

@@ -8,6 +8,7 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from tocsin.automations import store as stored
+from tocsin.automations.ledger import remembered
 from tocsin.automations.tables import StoredFiring, StoredInvocation, Tally
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.flows.deployments import get_deployment, list_deployments
@@ -130,7 +131,7 @@ def tally(session: Session, automation: str) -> views.TallyView:
     stored.get(session, automation)
     row = session.get(Tally, automation) or Tally(automation=automation)
     everything = session.get(Tally, "") or Tally(automation="")
-    return views.TallyView.of(row, everything.concerned)
+    return views.TallyView.of(row, everything.concerned, remembered(session, automation))
 
 
 def firings(session: Session, *, automation: str | None = None, limit: int = 50) -> list[views.FiringView]:

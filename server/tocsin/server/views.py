@@ -167,22 +167,26 @@ class AutomationView(View):
 
 
 class TallyView(View):
-    """What an automation met: events that concerned it and events that did not match, firings, late events, errors."""
+    """What an automation met: events that concerned it and events that did not match, firings, late events, errors.
+
+    `remembered`: under how many keys something is counted, awaited or open (embedded; a stream tells it by partition).
+    """
 
     concerned: int
     not_matched: int
     fired: int
     late: int
     errors: int
+    remembered: int
     last_concerned: datetime | None
     last_fired: datetime | None
     last_error: str | None
 
     @classmethod
-    def of(cls, tally: Tally, evaluated: int) -> Self:
+    def of(cls, tally: Tally, evaluated: int, remembered: int) -> Self:
         """The counts of one automation, of all the events that were `evaluated`."""
-        fields = {name: getattr(tally, name) for name in cls.model_fields if name != "not_matched"}
-        return cls(**fields, not_matched=max(0, evaluated - tally.concerned))
+        fields = {name: getattr(tally, name) for name in cls.model_fields if name not in ("not_matched", "remembered")}
+        return cls(**fields, not_matched=max(0, evaluated - tally.concerned), remembered=remembered)
 
 
 class FiringView(View):
