@@ -94,40 +94,33 @@ async def graves(bus: "KafkaBus", count: int) -> list[str]:
     return sorted(msgspec.json.decode(one.body)["reason"].split(":")[0] for one in found)
 
 
-async def test_poison_on_any_topic_is_buried_and_the_rest_goes_on(store: Store, kafka_bus: "KafkaBus") -> None:
+async def test_poison_on_any_topic_is_buried_and_the_rest_goes_on_once(store: Store, kafka_bus: "KafkaBus") -> None:
     define(store, calling("call", "orders.*"))
     poison = [b"", b"poison", b'{"events": [[{}, 0]]}', b'{"signals": [[9, [], 9, [0]]]}', b"\xff\xfe"]
     for topic in (EVENTS, EXTERNAL, SIGNALS, INVOCATIONS):
         await kafka_bus.publish([Message(topic, f"k{n}", body) for n, body in enumerate(poison)])
     forged = a_run("Failed", run=run(99))
     good = [happened("orders.late", f"o{n}", number=n + 1, payload={"n": n}) for n in range(20)]
-    await kafka_bus.publish([Message.of(one, EXTERNAL) for one in (forged, *good)])
-    async with streaming(store, kafka_bus):
-        await until(lambda: len(invocations(store)) == 20)
+    sent = [Message.of(one, EXTERNAL) for one in (forged, *good, *good)]
+    await kafka_bus.publish(sent)
+    async with streaming(store, kafka_bus) as [host]:
+        await until(lambda: len(invocations(store)) == 20 and host.heard == len(poison) + len(sent))
         reasons = Counter(await graves(kafka_bus, 4 * len(poison) + 1 - EMPTY))
     assert reasons["not a pack of signals"] == len(poison)
     assert reasons["not decisions"] == len(poison) - EMPTY
     assert sum(count for reason, count in reasons.items() if reason.startswith("event name 'tocsin.")) == 1
+    with store.read() as session:
+        kept = session.connection().exec_driver_sql("SELECT topic, count(*) FROM log WHERE event = 'orders.late'")
+        assert kept.all() == [(HEARD, 20)]
 
 
 EMPTY = 1  # of the poison, one is decisions in which nothing is decided
 
 
-async def test_an_event_from_outside_is_kept_in_the_log_once(store: Store, kafka_bus: "KafkaBus") -> None:
-    define(store, calling("call", "orders.*"))
-    events = [happened("orders.late", f"o{n}", number=n + 1, payload={"n": n}) for n in range(9)]
-    await kafka_bus.publish([Message.of(one, EXTERNAL) for one in (*events, *events)])
-    async with streaming(store, kafka_bus) as [host]:
-        await until(lambda: host.heard == 18 and len(invocations(store)) == 9)
-    with store.read() as session:
-        kept = session.connection().exec_driver_sql("SELECT topic, count(*) FROM log WHERE event = 'orders.late'")
-        assert kept.all() == [(HEARD, 9)]
-
-
 async def test_a_restart_goes_on_where_the_last_one_stopped(store: Store, kafka_bus: "KafkaBus") -> None:
     define(store, rule("counted", trigger={"expect": ["x"], "threshold": 2, "within": 1000}))
-    beats = [happened("x", "one", number=n + 1, at=n) for n in range(7)]
-    for first, last, fired in ((0, 3, [2]), (3, 6, [2, 4, 6]), (6, 7, [2, 4, 6])):
+    beats = [happened("x", "one", number=n + 1, at=n) for n in range(6)]
+    for first, last, fired in ((0, 3, [2]), (3, 6, [2, 4, 6])):
         await kafka_bus.publish([Message.of(one) for one in beats[first:last]])
         async with streaming(store, kafka_bus) as [host]:
             await until(lambda: host.decided == last - first and host.routed == last - first)  # noqa: B023

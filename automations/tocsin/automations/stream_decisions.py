@@ -130,7 +130,7 @@ def _brief(firing: Firing) -> Firing:
     """A firing without its event's payload: what has to be told of that stands in the event and the invocations."""
     if firing.event is None or not firing.event.payload:
         return firing
-    return replace(firing, event=msgspec.structs.replace(firing.event, payload={}))
+    return msgspec.structs.replace(firing, event=msgspec.structs.replace(firing.event, payload={}))
 
 
 def _newest(traces: Sequence[Evaluation]) -> list[Evaluation]:

@@ -7,6 +7,7 @@ events were routed, so that a reader who knows them otherwise by now can tell.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
@@ -126,6 +127,7 @@ class Packer:
         return self._closed
 
 
+@lru_cache(maxsize=65_536)
 def hash_of(automation: str, key: Key) -> int:
     """What decides where a place lives; it must never change, or states would be looked for elsewhere."""
     return crc32("\0".join((automation, *key)).encode("utf-8", "surrogatepass"))
