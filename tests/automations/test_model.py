@@ -59,7 +59,7 @@ def test_a_prefect_automation_is_accepted_as_it_is() -> None:
     assert isinstance(call, CallWebhook)
     assert call.notifier == "hook"
     assert isinstance(automation.trigger, EventTrigger)
-    assert automation.trigger.match == {"tocsin.resource.id": "tocsin.flow-run.*"}
+    assert automation.trigger.match == {"tocsin.resource.id": ["tocsin.flow-run.*", "prefect.flow-run.*"]}
 
 
 REFUSED = [

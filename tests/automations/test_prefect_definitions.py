@@ -5,6 +5,7 @@ form in which its API returns an automation. Ids of deployments and blocks are n
 """
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -136,7 +137,9 @@ TRIGGERS = [
 def test_a_trigger_of_prefect_is_read(trigger: dict[str, Any], kind: str) -> None:
     automation = automation_from({"name": "theirs", "trigger": trigger, "actions": [{"type": "do-nothing"}]})
     assert automation.trigger.type == kind
-    assert "prefect." not in automation.trigger.model_dump_json()
+    read = automation.trigger.model_dump_json()
+    assert "prefect.resource." not in read
+    assert set(re.findall(r'"prefect\.([^"]+)"', read)) <= set(re.findall(r'"tocsin\.([^"]+)"', read))
     for form in ("yaml", "json"):
         assert parse(export([automation], form), f"x.{form}") == [automation]
 
@@ -266,6 +269,16 @@ def test_parameters_that_name_their_kind_are_read(theirs: Any, ours: Any) -> Non
 def test_a_kind_that_is_not_there_is_refused(value: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         RunDeployment.model_validate({"deployment": "etl", "parameters": {"a": value}})
+
+
+@pytest.mark.parametrize("prefix", ["prefect", "tocsin"])
+def test_a_rule_of_prefect_fires_on_the_events_of_either(prefix: str) -> None:
+    """A bridge from Prefect, or a file that was exported from it, has them under Prefect's names."""
+    [rule] = parse(json.dumps([RETURNED]), "automations.json")
+    run = f"{prefix}.flow-run.1"
+    events = [happened(f"{prefix}.flow-run.Running", run), happened(f"{prefix}.flow-run.Running", "another")]
+    told = simulate([rule], events, START + timedelta(minutes=10))
+    assert [(one.at - START, one.labels) for one in told] == [(timedelta(seconds=60), {"tocsin.resource.id": run})]
 
 
 def a_run(state: str, run: int, at: float, **payload: float) -> Event:

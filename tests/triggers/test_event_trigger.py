@@ -56,9 +56,46 @@ def test_a_trigger_covers_the_events_it_describes(fields: dict[str, Any], expect
     assert covers(EventTrigger.model_validate(fields), an_event()) is expected
 
 
-def test_expected_names_of_prefect_read_as_ours() -> None:
-    trigger = EventTrigger(expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"})
-    assert trigger.expect == ("tocsin.flow-run.Crashed", "tocsin.flow-run.Failed")
+NAMES = [
+    pytest.param(["prefect.b", "prefect.a"], ["prefect.a", "prefect.b", "tocsin.a", "tocsin.b"], id="Prefect's: both"),
+    pytest.param("prefect.a.*", ["prefect.a.*", "tocsin.a.*"], id="a pattern"),
+    pytest.param(["tocsin.a", "prefect.a"], ["prefect.a", "tocsin.a"], id="both given, each once"),
+    pytest.param(["tocsin.a"], ["tocsin.a"], id="ours: only that"),
+    pytest.param(["prefecture.a"], ["prefecture.a"], id="another word"),
+]
+
+
+@pytest.mark.parametrize(("written", "read"), NAMES)
+def test_an_event_name_of_prefect_means_ours_too(written: Any, read: list[str]) -> None:
+    trigger = EventTrigger(expect=written, after=written, within=timedelta(seconds=1))
+    assert (trigger.expect, trigger.after) == (tuple(read), tuple(read))
+
+
+IDS = [
+    pytest.param("prefect.a.*", ["tocsin.a.*", "prefect.a.*"], id="Prefect's: both"),
+    pytest.param(["prefect.a", "b"], ["tocsin.a", "prefect.a", "b"], id="in a list"),
+    pytest.param(["prefect.a", "tocsin.a"], ["tocsin.a", "prefect.a"], id="both given, each once"),
+    pytest.param("!prefect.a", "!tocsin.a", id="negated: ours"),
+    pytest.param(["!prefect.a", "b"], ["!tocsin.a", "b"], id="negated in a list"),
+    pytest.param("tocsin.a", "tocsin.a", id="ours: only that"),
+]
+
+
+@pytest.mark.parametrize(("written", "read"), IDS)
+def test_a_resource_id_of_prefect_means_ours_too(written: str | list[str], read: str | list[str]) -> None:
+    asked = {"prefect.resource.id": written, "kind": "prefect.a"}
+    trigger = EventTrigger(match=asked, match_related=asked)
+    assert trigger.match == {"tocsin.resource.id": read, "kind": "prefect.a"}
+    assert trigger.specifications == (trigger.match,)
+
+
+@pytest.mark.parametrize("prefix", ["prefect", "tocsin"])
+@pytest.mark.parametrize("named", ["prefect", "tocsin"])
+def test_a_rule_of_prefect_meets_events_of_both(prefix: str, named: str) -> None:
+    run = {"tocsin.resource.id": f"{named}.flow-run.1"}
+    fields = {"expect": f"{prefix}.flow-run.Failed", "match": {"prefect.resource.id": f"{prefix}.flow-run.*"}}
+    event = an_event(f"{named}.flow-run.Failed", resource=run)
+    assert covers(EventTrigger.model_validate(fields), event) is (prefix == "prefect" or named == "tocsin")
 
 
 KEYS = [
@@ -112,7 +149,7 @@ READ = [
     pytest.param({"posture": "Proactive"}, {"posture": "Proactive", "within": 10}, id="proactive within 0 is 10 s"),
     pytest.param({"posture": "Proactive", "within": "PT0S"}, {"posture": "Proactive", "within": 10}, id="in any form"),
     pytest.param({"where": " payload.n "}, {"where": "payload.n"}, id="an expression without its margins"),
-    pytest.param({"after": "prefect.b", "within": 5}, {"after": ["tocsin.b"], "within": 5}, id="a name"),
+    pytest.param({"after": "b", "within": 5}, {"after": ["b"], "within": 5}, id="a name"),
     pytest.param({"id": "0", "type": "event"}, {}, id="what Prefect adds"),
     pytest.param({"cooldown": "PT1H"}, {"cooldown": 3600}, id="durations as text"),
 ]
@@ -163,10 +200,13 @@ PREFECT = [
             "within": 3600.0,
         },
         {
-            "match": {"tocsin.resource.id": "tocsin.flow-run.*"},
+            "match": {"tocsin.resource.id": ["tocsin.flow-run.*", "prefect.flow-run.*"]},
             "match_related": [{"tocsin.resource.role": "flow", "tocsin.resource.name": ["etl", "elt"]}],
-            "after": ["tocsin.flow-run.Running"],
-            "expect": ["tocsin.flow-run.Completed", "tocsin.flow-run.heartbeat"],
+            "after": ["prefect.flow-run.Running", "tocsin.flow-run.Running"],
+            "expect": [
+                *("prefect.flow-run.Completed", "prefect.flow-run.heartbeat"),
+                *("tocsin.flow-run.Completed", "tocsin.flow-run.heartbeat"),
+            ],
             "for_each": ["tocsin.resource.id", "related:flow:tocsin.resource.id"],
             "posture": "Proactive",
             "within": 3600,
@@ -175,8 +215,8 @@ PREFECT = [
     ),
     pytest.param(
         {"match": {}, "match_related": {}, "after": [], "expect": ["prefect.x"], "for_each": [], "posture": "Reactive"},
-        {"expect": ["tocsin.x"]},
-        id="reactive, all empty",
+        {"expect": ["prefect.x", "tocsin.x"]},
+        id="reactive, all else empty",
     ),
 ]
 
@@ -248,7 +288,8 @@ def test_it_tells_whether_it_remembers_and_whether_it_waits_from_the_beginning(
 
 
 names = st.lists(st.sampled_from(("a", "a.*", "prefect.b")), max_size=2)
-patterns = st.dictionaries(st.sampled_from(("x", "prefect.resource.id")), st.sampled_from(("1", "!1", ["1", "2*"])))
+wanted = ("1", "!1", ["1", "2*"], "prefect.a", "!prefect.a", ["1", "prefect.a", "tocsin.a"])
+patterns = st.dictionaries(st.sampled_from(("x", "prefect.resource.id")), st.sampled_from(wanted))
 spans = st.integers(1, 10**9).map(lambda micros: micros / 1_000_000)
 written = st.fixed_dictionaries(
     {"expect": st.sampled_from((["a"], ["prefect.b", "a.*"])), "within": spans},

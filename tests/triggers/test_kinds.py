@@ -106,4 +106,5 @@ def test_a_compound_of_prefect_is_read() -> None:
         {"type": "compound", "id": "0", "triggers": [event, event], "within": 300, "require": "all"}
     )
     assert isinstance(trigger, CompoundTrigger)
-    assert [child.expect for child in trigger.triggers if isinstance(child, EventTrigger)] == [("tocsin.x",)] * 2
+    names = [child.expect for child in trigger.triggers if isinstance(child, EventTrigger)]
+    assert names == [("prefect.x", "tocsin.x")] * 2

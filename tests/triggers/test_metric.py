@@ -222,7 +222,7 @@ def test_a_metric_trigger_of_prefect_is_read() -> None:
         "metric": {"name": "successes", "threshold": 0.9, "operator": "<", "range": 300.0, "firing_for": 300.0},
     }
     trigger = MetricTrigger.model_validate(exported)
-    assert trigger.match == {"tocsin.resource.id": "tocsin.flow-run.*"}
+    assert trigger.match == {"tocsin.resource.id": ["tocsin.flow-run.*", "prefect.flow-run.*"]}
     assert MetricTrigger.model_validate_json(trigger.model_dump_json()) == trigger
 
 

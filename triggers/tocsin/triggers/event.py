@@ -55,8 +55,8 @@ class EventTrigger(BaseModel):
     Proactive: fewer than `threshold` matches within `within` of the `after` event; without `after`, of any instant
     since the first match. `window="tumbling"` reads these as Prefect does, bucket by bucket.
     `grace`: how late an event may come and still count (a deadline waits for it). `cooldown`: how long it is silent
-    after a firing. Numbers for durations are seconds. A leading `prefect.` in label names, event names and resource
-    ids reads as `tocsin.`.
+    after a firing. Numbers for durations are seconds. A leading `prefect.` in label names reads as `tocsin.`, in event
+    names and patterns of resource ids as either of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

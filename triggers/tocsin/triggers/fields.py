@@ -1,4 +1,10 @@
-"""The words that triggers share for which events they mean, as they are read: Prefect's prefix becomes ours."""
+"""The words that triggers share for which events they mean, as they are read: Prefect's are read as ours, too.
+
+label names                        prefect.resource.id       tocsin.resource.id     (events' are read so as well)
+event names                        prefect.x                 prefect.x or tocsin.x
+patterns of a resource id          prefect.x.*               tocsin.x.* or prefect.x.*
+negated ones                       !prefect.x.*              !tocsin.x.*            ("any of" cannot say "neither")
+"""
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
@@ -20,11 +26,11 @@ _RELATED: Final = "related:"
 
 
 def _names(value: Any) -> Any:
-    """One name, or several in any order, as a sorted tuple without repeats."""
+    """One name, or several in any order, as a sorted tuple without repeats; Prefect's together with ours."""
     if isinstance(value, str):
         value = (value,)
     if isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value):
-        return tuple(sorted({_ours(name) for name in value}))
+        return tuple(sorted({form for name in value for form in (name, _ours(name))}))
     return value
 
 
@@ -53,15 +59,25 @@ def _ours(name: str) -> str:
     return f"{_OURS}{name.removeprefix(_PREFECT)}" if name.startswith(_PREFECT) else name
 
 
-def _our_value(pattern: str) -> str:
-    return f"!{_ours(pattern[1:])}" if pattern.startswith("!") else _ours(pattern)
+def _id_forms(pattern: str) -> tuple[str, ...]:
+    """What `pattern` means of a resource id: Prefect's also ours, first; negated, ours only."""
+    if pattern.startswith("!"):
+        return (f"!{_ours(pattern[1:])}",)
+    return (_ours(pattern), pattern)
+
+
+def _ids(patterns: str | list[str]) -> str | list[str]:
+    """`patterns` of a resource id in all their forms, each once."""
+    given = [patterns] if isinstance(patterns, str) else patterns
+    forms = list(dict.fromkeys(form for pattern in given for form in _id_forms(pattern)))
+    return forms[0] if isinstance(patterns, str) and len(forms) == 1 else forms
 
 
 def _our_patterns(specification: "Patterns") -> "Patterns":
-    """`specification` with our label names, and our prefix in the resource ids that it asks for."""
+    """`specification` with our label names, and the resource ids that it asks for in both forms."""
     named = {_ours(label): patterns for label, patterns in specification.items()}
     if (ids := named.get(RESOURCE_ID)) is not None:
-        named[RESOURCE_ID] = _our_value(ids) if isinstance(ids, str) else [_our_value(one) for one in ids]
+        named[RESOURCE_ID] = _ids(ids)
     return named
 
 
