@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
-from itertools import islice, pairwise
+from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import islice, pairwise, repeat
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from tocsin.events.errors import Invalid
 from tocsin.triggers.preview import preview
 from tocsin.triggers.schedules import Cron, Interval, RRule, Timetable, from_dict
 
+EARLIEST, NOON = datetime(1990, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC)
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Pacific/Apia"]
 LINES = [
     "*/7 * * * *",
@@ -150,12 +152,89 @@ def test_a_preview_has_a_bound() -> None:
         ({"interval": "1h"}, "'1h' is no number of seconds"),
         ({"interval": True}, "'True' is no number of seconds"),
         ({"interval": float("nan")}, "is no number of seconds"),
+        ({"interval": 10**5_000}, "interval: that is no number of seconds"),
+        ({"interval": 60, "jitter": 10**5_000}, "jitter: that is no number of seconds"),
+        ({"cron": "0 0 * * *", "start": 20260101}, "start: int is no ISO time"),
+        ({"cron": "0 0 * * *", "exdates": [5]}, "exdates: int is no ISO time"),
         ({"rrule": ["FREQ=DAILY"]}, "a text of at most"),
+        (["cron"], "is no object with one of the keys"),
     ],
 )
-def test_bad_json_is_refused_with_the_way_out(spec: dict[str, object], said: str) -> None:
+def test_bad_json_is_refused_with_the_way_out(spec: Any, said: str) -> None:
     with pytest.raises(Invalid, match=said):
         from_dict(spec)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"anchor": "2026-01-01"}, "anchor: '2026-01-01' is no datetime"),
+        ({"anchor": date(2026, 1, 1)}, "is no datetime"),
+        ({"exdates": "2026-01-01"}, "is no list of dates"),
+        ({"exdates": date(2026, 1, 1)}, "is no list of dates"),
+        ({"exdates": [5]}, "5 is no date"),
+        ({"jitter": 5}, "jitter: 5 is no timedelta"),
+        ({"start": "soon"}, "start: 'soon' is no datetime"),
+    ],
+)
+def test_fields_of_another_type_are_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        Interval(timedelta(hours=1), **fields)
+
+
+def test_a_time_said_in_a_fold_or_in_another_zone_survives_json() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    for second in (datetime(2026, 10, 25, 2, 30, fold=1), datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=berlin)):  # noqa: DTZ001
+        schedule = Interval(timedelta(hours=1), anchor=second, start=second, end=second, timezone="Europe/Berlin")
+        assert list(schedule.occurrences(EARLIEST)) == [datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
+        assert from_dict(schedule.to_dict()) == schedule
+        assert list(from_dict(schedule.to_dict()).occurrences(EARLIEST)) == list(schedule.occurrences(EARLIEST))
+
+
+@pytest.mark.parametrize("edge", [datetime.min, datetime.max])  # noqa: DTZ901
+@pytest.mark.parametrize("offset", [timedelta(hours=-12), timedelta(hours=14)])
+def test_the_ends_of_the_calendar_are_asked_for_without_harm(edge: datetime, offset: timedelta) -> None:
+    schedule, early = Cron("0 0 1 1 *", timezone="Pacific/Kiritimati"), edge.year == 1
+    for moment in (edge, edge.replace(tzinfo=timezone(offset))):
+        assert len(list(islice(schedule.occurrences(moment), 3))) == (3 if early else 0)
+        assert len(list(islice(schedule.occurrences(NOON, moment), 3))) == (0 if early else 3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "why"),
+    [
+        (lambda: Cron("0 0 31 4 *"), "would never fire; no month has such a day"),
+        (lambda: Cron("0 0 * * *", start=NOON, end=NOON), "would never fire; its bounds and exdates leave nothing"),
+        (
+            lambda: Cron("*/30 2 * 3 SUNL", timezone="Europe/Berlin", start=datetime(2026, 1, 1)),  # noqa: DTZ001
+            "would never fire; from 2025-12-31 on the clocks of Europe/Berlin never show its times",
+        ),
+        (
+            lambda: RRule(
+                "DTSTART:20260101T000000\nRRULE:FREQ=DAILY;COUNT=2", exdates=[date(2026, 1, 1), date(2026, 1, 2)]
+            ),
+            "would never fire; no date has all that it asks for, or its bounds and exdates leave nothing",
+        ),
+    ],
+)
+def test_what_would_never_fire_is_refused_and_says_why(schedule: Callable[[], Timetable], why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        schedule()
+
+
+def test_days_left_out_are_leapt_over() -> None:
+    winter = [date(2026, 10, 1) + timedelta(days=n) for n in range(60)]
+    schedule = Cron("* * * * * *", timezone="Europe/Berlin", exdates=winter)
+    found = list(islice(schedule.occurrences(datetime(2026, 9, 30, 21, 59, 58, tzinfo=UTC)), 3))
+    assert [schedule.wall(at).isoformat() for at in found] == [
+        "2026-09-30T23:59:59", "2026-11-30T00:00:00", "2026-11-30T00:00:01",
+    ]  # fmt: skip
+
+
+def test_a_day_that_the_clocks_show_in_two_parts_is_left_out_whole() -> None:
+    schedule = Cron("*/10 * * * *", timezone="Africa/Cairo", exdates=[date(2026, 10, 29)])
+    found = schedule.occurrences(datetime(2026, 10, 28, 20, 45, tzinfo=UTC), datetime(2026, 10, 29, 22, 10, tzinfo=UTC))
+    assert [f"{schedule.wall(at):%d %H:%M}" for at in found] == ["28 23:50", "30 00:00", "30 00:10"]
 
 
 def test_prefects_keys_are_read() -> None:
@@ -183,6 +262,16 @@ def test_any_text_is_a_schedule_or_invalid(text: str, kind: str) -> None:
 
 DENSE = ",".join(map(str, range(60)))
 START = "DTSTART:20000101T000000\nRRULE:"
+IN_GAPS = "FREQ=HOURLY;BYMONTH=3;BYDAY=SU;BYMONTHDAY=8,9,10,11,12,13,14;BYHOUR=2"
+NEW_YORK = "America/New_York"
+A_MILLION = ["2026-01-01"] * 1_000_000
+MANY = {"cron": "0 0 * * *"} | {str(number): 1 for number in range(100_000)}
+
+
+def days_off(step: int) -> list[date]:
+    return [NOON.date() + timedelta(days=step * number) for number in range(1_000)]
+
+
 HEAVY: dict[str, Callable[[], object]] = {
     "a 30 February by cron": lambda: Cron("0 0 30 2 *", timezone="Europe/Berlin"),
     "a 31st of short months by cron": lambda: Cron("* * * 31 2,4,6,9,11 *"),
@@ -207,8 +296,36 @@ HEAVY: dict[str, Callable[[], object]] = {
     "a thousand dates left out": lambda: Cron(
         "0 0 * * *",
         timezone="Asia/Gaza",
-        exdates=[datetime(2026, 1, 1) + timedelta(days=n) for n in range(1_000)],  # type: ignore[arg-type] # noqa: DTZ001
+        exdates=[datetime(2026, 1, 1) + timedelta(days=n) for n in range(1_000)],  # noqa: DTZ001
     ),
+    "every second of days left out": lambda: Cron("* * * * * *", start=NOON, exdates=days_off(1)),
+    "every second of days left out, up to an end": lambda: Cron(
+        "* * * * * *", start=NOON, end=NOON + timedelta(days=900), exdates=days_off(1)
+    ),
+    "seconds of a rule on days left out": lambda: RRule(START + "FREQ=SECONDLY", start=NOON, exdates=days_off(1)),
+    "every second of Thursdays left out": lambda: Cron("* * * * * THU", start=NOON, exdates=days_off(7)),
+    "four rules on Thursdays left out": lambda: RRule(
+        START + "\nRRULE:".join(f"FREQ=YEARLY;BYDAY=TH;BYHOUR=1,2;BYMINUTE={n}" for n in range(4)),
+        start=NOON,
+        exdates=days_off(7),
+    ),
+    "a beat in gaps only": lambda: Cron("*/30 2 * 3 SUNL", timezone="Europe/Berlin", start=NOON),
+    "four rules in gaps only": lambda: RRule(START + "\nRRULE:".join([IN_GAPS] * 4), timezone=NEW_YORK, start=NOON),
+    "a count in gaps only": lambda: RRule(f"{START}{IN_GAPS};COUNT=5000".replace("2000", "2030"), timezone=NEW_YORK),
+    "four counts": lambda: RRule(START + "\nRRULE:".join(["FREQ=DAILY;COUNT=5000"] * 4)),
+    "walls in the gaps of a thousand years": lambda: Cron(
+        "30 2 * * *",
+        timezone="Europe/Berlin",
+        exdates=[datetime(1981 + 7 * n, 3, 29, 2, 30) for n in range(1_000)],  # noqa: DTZ001
+    ),
+    "a million dates": lambda: from_dict({"cron": "0 0 * * *", "exdates": A_MILLION}),
+    "a hundred thousand keys": lambda: from_dict(MANY),
+    "dates without end": lambda: Cron("0 0 * * *", exdates=repeat(date(2026, 1, 1))),  # type: ignore[arg-type]
+    "a line of five hundred stars": lambda: Cron(",".join(["*"] * 240) + " * * * *"),
+    "a rule of semicolons": lambda: RRule("RRULE:" + ";" * 6_400),
+    "a rule of folded lines": lambda: RRule("\n " * 3_200 + "FREQ=DAILY"),
+    "zones that are nearly": lambda: RRule(START + "FREQ=DAILY" + "\nEXDATE;TZID=Europe/Berlix:20260101T000000" * 130),
+    "a number of five thousand digits": lambda: from_dict({"interval": 10**5_000}),
     "a zone that is not": lambda: Cron("0 0 * * *", timezone="Europe/Belrin"),
 }
 
@@ -216,11 +333,9 @@ HEAVY: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("name", HEAVY)
 def test_no_definition_takes_more_than_fifty_milliseconds(name: str) -> None:
     def cost() -> float:
-        begin = time.process_time()
-        try:
+        begin = time.thread_time()
+        with suppress(Invalid):
             HEAVY[name]()
-        except Invalid:
-            return time.process_time() - begin
-        return time.process_time() - begin
+        return time.thread_time() - begin
 
-    assert min(cost() for _ in range(5)) < 0.05
+    assert any(cost() < 0.05 for _ in range(5))

@@ -31,6 +31,7 @@ class Cron(Timetable):
     day_or: bool = field(default=True, kw_only=True)
 
     kind: ClassVar[str] = "cron"
+    _lacking: ClassVar[str] = "no month has such a day"
 
     @property
     def shown(self) -> str:
@@ -50,9 +51,8 @@ class Cron(Timetable):
 
     def _check(self) -> None:
         _ = self._fields
-
-    def _never(self, why: str = "no month has such a day") -> Invalid:
-        return super()._never(why)
+        if not isinstance(self.day_or, bool):
+            raise Invalid(f"day_or: {self.day_or!r:.40} is neither true nor false")
 
     def _walls(self, wall: datetime) -> Iterator[datetime]:
         fields = self._fields

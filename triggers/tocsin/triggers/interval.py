@@ -71,8 +71,11 @@ class Interval(Timetable):
             raise Invalid(f"interval: {self.every!r} is no timedelta; write timedelta(hours=1)")
         if not SHORTEST <= self.every <= LONGEST:
             raise Invalid(f"interval: {self.every} is not between one second and a hundred years")
+        if self.anchor is not None and not isinstance(self.anchor, datetime):
+            raise Invalid(f"anchor: {self.anchor!r:.40} is no datetime")
         if self.anchor and not FIRST_YEAR < self.anchor.year < LAST_YEAR:
             raise Invalid(f"anchor: {self.anchor} is outside the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}")
+        object.__setattr__(self, "anchor", self._settled(self.anchor))
 
     def is_moved(self, instant: datetime) -> bool:
         """Whether the occurrence at `instant` is there only because its own wall time fell into a gap."""

@@ -29,6 +29,7 @@ from tocsin.triggers.zones import (
     LAST_YEAR,
     LONGEST_CHANGE,
     Change,
+    change_at,
     changes_between,
     in_utc,
     offset_at,
@@ -40,6 +41,8 @@ Walls = Callable[[datetime], Iterator[datetime]]
 """Gives the wall times of a schedule from the given one on, that one included, ascending."""
 
 LONGEST_GAP: Final = timedelta(hours=3)
+MOST_FRUITLESS: Final = 40
+"""How many stretches between clock changes may pass in a row in which no wall time comes: about twenty years."""
 
 
 class Reading(Enum):
@@ -50,9 +53,14 @@ class Reading(Enum):
     SHIFTED = "shifted"
 
 
-def localise(walls: Walls, tz: ZoneInfo, reading: Reading, since: datetime) -> Iterator[datetime]:
-    """The instants of `walls` in `tz` from `since` on, that one included: UTC, strictly ascending, lazy."""
-    return _running(walls, tz, since) if reading is Reading.RUNNING else _fixed(walls, tz, reading, since)
+def localise(
+    walls: Walls, tz: ZoneInfo, reading: Reading, since: datetime, patience: int = MOST_FRUITLESS
+) -> Iterator[datetime]:
+    """The instants of `walls` in `tz` from `since` on, that one included: UTC, strictly ascending, lazy.
+
+    They end when the times of a beat have fallen into gaps only, `patience` times in a row.
+    """
+    return _running(walls, tz, since, patience) if reading is Reading.RUNNING else _fixed(walls, tz, reading, since)
 
 
 def instant_of(wall: datetime, tz: ZoneInfo) -> datetime:
@@ -68,10 +76,11 @@ def is_twice(wall: datetime, tz: ZoneInfo) -> bool:
     return first > second
 
 
-def _running(walls: Walls, tz: ZoneInfo, since: datetime) -> Iterator[datetime]:
+def _running(walls: Walls, tz: ZoneInfo, since: datetime, patience: int) -> Iterator[datetime]:
     """Segment by segment of one offset: what the clocks do not show never comes, what they show twice comes twice."""
-    begin = since
-    while begin.year <= LAST_YEAR:
+    begin, fruitless = since, 0
+    while begin.year <= LAST_YEAR and fruitless < patience:
+        fruitless += 1
         offset, end = offset_at(tz, begin), segment_end(tz, begin)
         for wall in walls(begin.replace(tzinfo=None) + offset):
             instant = in_utc(wall, offset)
@@ -79,7 +88,7 @@ def _running(walls: Walls, tz: ZoneInfo, since: datetime) -> Iterator[datetime]:
                 begin = _leap(begin, end, instant)
                 break
             yield instant
-            begin = instant
+            begin, fruitless = instant, 0
         else:
             return
 
@@ -131,7 +140,7 @@ def _out_of_gap(
 
 def _change_over(wall: datetime, tz: ZoneInfo, before: timedelta, after: timedelta) -> Change:
     """The change in whose gap `wall` lies."""
-    return next(changes_between(tz, in_utc(wall, after), in_utc(wall, before)))
+    return Change(change_at(tz, in_utc(wall, after), in_utc(wall, before), before), before, after)
 
 
 def _first_wall(tz: ZoneInfo, since: datetime) -> datetime:

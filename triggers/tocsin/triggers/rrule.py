@@ -9,7 +9,7 @@ from itertools import groupby, islice, takewhile
 from typing import Any, ClassVar, Final
 
 from tocsin.events.errors import Invalid
-from tocsin.triggers.localise import Reading, instant_of, localise
+from tocsin.triggers.localise import MOST_FRUITLESS, Reading, Walls, instant_of, localise
 from tocsin.triggers.recurrence import MOST_EMPTY, Frequency, Patience, Recurrence, walls
 from tocsin.triggers.rruletext import Rule, Text, read, recurrence
 from tocsin.triggers.timetable import LATEST, Timetable
@@ -38,6 +38,7 @@ class RRule(Timetable):
     timezone: str = field(default="", kw_only=True)
 
     kind: ClassVar[str] = "rrule"
+    _leap_cost: ClassVar[int] = 100
 
     def __post_init__(self) -> None:
         named = self._lines.timezone
@@ -83,12 +84,18 @@ class RRule(Timetable):
         """The instant that COUNT ends with: walked to once, so that later questions need no walk from DTSTART."""
         begin = instant_of(expansion.start, self.zone)
         patient = partial(walls, expansion, Patience(self._patience.steps, in_all=True))
-        counted = list(islice(localise(patient, self.zone, reading, begin), count))
+        counted = list(islice(self._localised(patient, reading, begin), count))
         if not counted:
-            raise self._never()
+            raise self._refusal(self._lacking)
         if len(counted) < count:
             raise Invalid(f"{self.shown}: COUNT={count} takes too long to count; give UNTIL instead")
         return counted[-1]
+
+    def _localised(self, of: Walls, reading: Reading, since: datetime) -> Iterator[datetime]:
+        return localise(of, self.zone, reading, since, MOST_FRUITLESS // len(self._lines.rules))
+
+    def _never(self) -> Invalid:
+        return self._refusal(f"{self._lacking}, or its bounds and exdates leave nothing")
 
     @property
     def _patience(self) -> Patience:
@@ -100,7 +107,7 @@ class RRule(Timetable):
 
     @property
     def _all_exdates(self) -> tuple[date, ...]:
-        return self.exdates + self._lines.exdates
+        return super()._all_exdates + self._lines.exdates
 
     def is_moved(self, instant: datetime) -> bool:
         """Whether the occurrence at `instant` is there only because its own wall time fell into a gap."""
@@ -122,7 +129,7 @@ class RRule(Timetable):
 
     def _instants_of(self, rule: _Bounded, since: datetime) -> Iterator[datetime]:
         begin = max(since, instant_of(rule.recurrence.start, self.zone))
-        instants = localise(partial(walls, rule.recurrence, self._patience), self.zone, rule.reading, begin)
+        instants = self._localised(partial(walls, rule.recurrence, self._patience), rule.reading, begin)
         return takewhile(lambda instant: instant <= rule.last, instants)
 
     def _until(self, until: date, reading: Reading) -> datetime:

@@ -77,6 +77,8 @@ def _read(text: str) -> Text:
             raise ValueError(f"line {line.name[:40]!r} is none of RRULE, DTSTART, EXDATE, RDATE")
     rules = tuple(_rule(line.value) for line in lines if line.name == "RRULE")
     starts = [line for line in lines if line.name == "DTSTART"]
+    if sum(rule.count or 0 for rule in rules) > MOST_COUNT:
+        raise ValueError(f"COUNT of all lines together is at most {MOST_COUNT}; give UNTIL instead")
     if not 1 <= len(rules) <= MOST_RULES or len(starts) > 1:
         raise ValueError(f"there must be 1 to {MOST_RULES} lines RRULE:FREQ=… and at most one DTSTART")
     start, timezone = _dtstart(starts[0]) if starts else (None, None)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from tocsin.events.errors import Invalid
 from tocsin.triggers.cron import Cron
 from tocsin.triggers.interval import Interval
 from tocsin.triggers.rrule import RRule
-from tocsin.triggers.timetable import Timetable
+from tocsin.triggers.timetable import MOST_EXDATES, Timetable
 
 __all__ = ["Cron", "Interval", "RRule", "Timetable", "from_dict"]
 
@@ -27,13 +28,15 @@ def from_dict(spec: Mapping[str, Any]) -> Timetable:  # Any: JSON
     `timezone`, `start`, `end`, `exdates` (ISO texts), `jitter` (seconds), for cron `day_or`, for an interval `anchor`.
     Raises `Invalid`.
     """
+    if not isinstance(spec, Mapping):
+        raise Invalid(f"schedule: {spec!r:.40} is no object with one of the keys {', '.join(_FIELDS)}")
     kinds = [kind for kind in _FIELDS if kind in spec]
     if len(kinds) != 1:
         raise Invalid(f"schedule: one of the keys {', '.join(_FIELDS)} is needed, there are {len(kinds)}")
     kind = kinds[0]
     allowed = (kind, *_COMMON, *_FIELDS[kind])
-    if unknown := sorted(str(key) for key in spec if key not in allowed):
-        raise Invalid(f"schedule: unknown {', '.join(unknown)[:80]}; a {kind} schedule has {', '.join(allowed)}")
+    if unknown := list(islice((f"{key!s:.40}" for key in spec if key not in allowed), 3)):
+        raise Invalid(f"schedule: unknown {', '.join(sorted(unknown))}; a {kind} schedule has {', '.join(allowed)}")
     return _READERS[kind](spec, _common(spec))
 
 
@@ -46,23 +49,17 @@ def _common(spec: Mapping[str, Any]) -> dict[str, Any]:
     if exdates := spec.get("exdates"):
         if not isinstance(exdates, list | tuple):
             raise Invalid("exdates: a list of ISO dates or times")
-        common["exdates"] = tuple(_date(exdate) for exdate in exdates)
+        common["exdates"] = tuple(_date(exdate) for exdate in exdates[: MOST_EXDATES + 1])
     return common
 
 
 def _cron(spec: Mapping[str, Any], common: dict[str, Any]) -> Timetable:
-    day_or = spec.get("day_or", True)
-    if not isinstance(day_or, bool):
-        raise Invalid(f"day_or: {day_or!r} is neither true nor false")
-    return Cron(spec["cron"], day_or=day_or, **common)
+    return Cron(spec["cron"], day_or=spec.get("day_or", True), **common)
 
 
 def _interval(spec: Mapping[str, Any], common: dict[str, Any]) -> Timetable:
-    seconds = spec["interval"]
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
-        raise Invalid(f"interval: {str(seconds)[:40]!r} is no number of seconds")
     anchor = spec.get("anchor") or spec.get("anchor_date")
-    return Interval(timedelta(seconds=seconds), anchor=time_of(anchor, "anchor") if anchor else None, **common)
+    return Interval(_span(spec["interval"], "interval"), anchor=time_of(anchor, "anchor") if anchor else None, **common)
 
 
 def _rrule(spec: Mapping[str, Any], common: dict[str, Any]) -> Timetable:
@@ -80,20 +77,25 @@ def _span(seconds: object, name: str) -> timedelta:
     if isinstance(seconds, timedelta):
         return seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
-        raise Invalid(f"{name}: {str(seconds)[:40]!r} is no number of seconds")
+        # The digits of a whole number may be too many to be written.
+        shown = "that" if type(seconds) is int else f"{str(seconds)[:40]!r}"
+        raise Invalid(f"{name}: {shown} is no number of seconds")
     return timedelta(seconds=seconds)
 
 
 def time_of(value: object, name: str) -> datetime:
     """The ISO text as a datetime, naive without an offset. Raises `Invalid` that says what `name` is."""
+    if isinstance(value, datetime):
+        return value
     try:
-        return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise Invalid(f"{name}: {str(value)[:40]!r} is no ISO time such as 2026-03-01T09:00:00") from error
+        shown = f"{value[:40]!r}" if isinstance(value, str) else type(value).__name__
+        raise Invalid(f"{name}: {shown} is no ISO time such as 2026-03-01T09:00:00") from error
 
 
 def _date(value: object) -> date:
-    text = str(value)
     if isinstance(value, date):
         return value
-    return date.fromisoformat(text) if len(text) == 10 and text.count("-") == 2 else time_of(value, "exdates")
+    found = time_of(value, "exdates")
+    return found.date() if isinstance(value, str) and len(value) == 10 and value.count("-") == 2 else found

@@ -1,21 +1,27 @@
 """What every kind of schedule has: a zone, bounds, dates left out, and one way to ask for its occurrences."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from itertools import islice
+from math import inf
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from tocsin.events.errors import Invalid
 from tocsin.triggers.localise import Reading, instant_of, localise
-from tocsin.triggers.zones import FIRST_YEAR, LAST_YEAR, wall_at, zone
+from tocsin.triggers.zones import FIRST_YEAR, LAST_YEAR, in_utc, offset_at, segment_end, wall_at, zone
 
 EARLIEST: Final = datetime(FIRST_YEAR + 1, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
 MOST_EXDATES: Final = 1_000
 MOST_JITTER: Final = timedelta(days=1)
+MOST_LEFT_OUT: Final = 2_500
+"""How much may be left out in front of the first occurrence: one for an instant, more for a leap over days."""
+
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +36,18 @@ class Timetable(ABC):
     timezone: str = "UTC"
     start: datetime | None = None
     end: datetime | None = None
-    exdates: tuple[date, ...] = ()
+    exdates: Sequence[date] = ()
     jitter: timedelta = timedelta(0)
 
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exdates", tuple(self.exdates))
+        object.__setattr__(self, "exdates", _listed(self.exdates))
         self._check_common()
+        self._settle()
         self._check()
-        if next(self.occurrences(EARLIEST, inclusive=True), None) is None:
+        first = next(self._left(self._first, MOST_LEFT_OUT), None)
+        if first is None or first > self._last:
             raise self._never()
 
     def occurrences(
@@ -50,12 +58,18 @@ class Timetable(ABC):
         `inclusive` takes `after` itself too. Asked again from any of them, it goes on with the same rest. Nothing is
         found before 1901 or from 9900 on, nor behind a hole of a hundred years (some thirty for an RRule).
         """
-        begin, last = self.instant(after), min(self._last, self.instant(before) if before else LATEST)
-        for instant in self._instants(max(begin, self._first)):
+        begin, last = self._within(after), min(self._last, self._within(before) if before else LATEST)
+        for instant in self._left(max(begin, self._first)):
             if instant > last:
                 return
-            if (instant != begin or inclusive) and not self._is_excluded(instant):
+            if instant != begin or inclusive:
                 yield instant
+
+    def _within(self, time: datetime) -> datetime:
+        """The instant that `time` means, or the nearest one at which anything can be found."""
+        if not FIRST_YEAR < time.year < LAST_YEAR:
+            return EARLIEST if time.year <= FIRST_YEAR else LATEST
+        return self.instant(time)
 
     def instant(self, time: datetime) -> datetime:
         """The instant that `time` means: as it is when aware, as a wall time of the schedule's zone when naive."""
@@ -113,8 +127,50 @@ class Timetable(ABC):
         """Its instants from `since` on, that one included, ascending, without regard to bounds and exdates."""
         return localise(self._walls, self.zone, self._reading, since)
 
-    def _never(self, why: str = "no date has all that it asks for") -> Invalid:
-        return Invalid(f"{self.shown}: would never fire; {why}, or its bounds and exdates leave nothing")
+    def _left(self, since: datetime, budget: float = inf) -> Iterator[datetime]:
+        """Its instants from `since` on without those that are left out; over days left out it leaps at once.
+
+        Raises `Invalid` when before the first one more than `budget` has to be left out.
+        """
+        if not self._excluded:
+            yield from self._instants(since)
+            return
+        resume: datetime | None = since
+        while resume is not None:
+            begin, resume, inside = resume, None, date.min
+            for instant in self._instants(begin):
+                if not self._is_excluded(instant):
+                    yield instant
+                    continue
+                day = self.wall(instant).date()
+                budget -= self._leap_cost if day == inside else 1
+                if budget < 0:
+                    raise Invalid(f"{self.shown}: too much that exdates leave out comes first; give a later start")
+                if day == inside:
+                    resume = self._behind(instant, day)
+                    break
+                inside = day if day in self._excluded else inside
+
+    def _behind(self, instant: datetime, day: date) -> datetime:
+        """The end of the days left out that `instant`, of `day`, is in; at the latest, where its clocks are changed."""
+        while day in self._excluded:
+            day += _DAY
+        midnight = in_utc(datetime.combine(day, time()), offset_at(self.zone, instant))
+        return min(midnight, segment_end(self.zone, instant))
+
+    _lacking: ClassVar[str] = "no date has all that it asks for"
+    _leap_cost: ClassVar[int] = 2
+
+    def _never(self) -> Invalid:
+        """Why there is no first occurrence."""
+        if next(self._walls(EARLIEST.replace(tzinfo=None)), None) is None:
+            return self._refusal(self._lacking)
+        if next(self._instants(self._first), None) is None:
+            return self._refusal(f"from {self._first:%Y-%m-%d} on the clocks of {self.timezone} never show its times")
+        return self._refusal("its bounds and exdates leave nothing")
+
+    def _refusal(self, why: str) -> Invalid:
+        return Invalid(f"{self.shown}: would never fire; {why}")
 
     @cached_property
     def _first(self) -> datetime:
@@ -131,13 +187,13 @@ class Timetable(ABC):
         others = {time for time in self._all_exdates if not (isinstance(time, datetime) and time.tzinfo)}
         walls = {time for time in others if isinstance(time, datetime)}
         if self._reading is not Reading.RUNNING:
-            for wall in walls:
+            for wall in sorted(walls):
                 instants.update(localise(_only(wall), self.zone, self._reading, EARLIEST))
         return frozenset(instants | others)
 
     @property
     def _all_exdates(self) -> tuple[date, ...]:
-        return self.exdates
+        return tuple(self.exdates)
 
     def _is_excluded(self, instant: datetime) -> bool:
         excluded = self._excluded
@@ -149,17 +205,36 @@ class Timetable(ABC):
     def _check_common(self) -> None:
         zone(self.timezone)
         if len(self.exdates) > MOST_EXDATES:
-            raise Invalid(f"exdates: {len(self.exdates)} dates; at most {MOST_EXDATES}")
+            raise Invalid(f"exdates: at most {MOST_EXDATES} dates")
+        for exdate in self.exdates:
+            if not isinstance(exdate, date):
+                raise Invalid(f"exdates: {exdate!s:.40} is no date and no datetime")
         if not isinstance(self.jitter, timedelta) or not timedelta(0) <= self.jitter <= MOST_JITTER:
             raise Invalid(f"jitter: {self.jitter!s:.40} is no timedelta from nothing to {MOST_JITTER.days} day")
-        for name, time in (("start", self.start), ("end", self.end)):
-            if time is not None and not isinstance(time, datetime):
-                raise Invalid(f"{name}: {time!r} is no datetime")
+        for name, bound in (("start", self.start), ("end", self.end)):
+            if bound is not None and not isinstance(bound, datetime):
+                raise Invalid(f"{name}: {bound!r:.40} is no datetime")
         for day in (self.start, self.end, *self.exdates):
             if day is not None and not FIRST_YEAR < day.year < LAST_YEAR:
                 raise Invalid(f"start, end, exdates: {day} is outside the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}")
-        if self.start and self.end and self._last < self._first:
+        if self.start and self.end and self.instant(self.end) < self.instant(self.start):
             raise Invalid(f"{self.shown}: would never fire; its end {self.end} is before its start {self.start}")
+
+    def _settle(self) -> None:
+        """Write each instant in UTC and each wall time without a fold, so that its JSON form says the same."""
+        for name in ("start", "end"):
+            object.__setattr__(self, name, self._settled(getattr(self, name)))
+        exdates = (day.replace(fold=0) if isinstance(day, datetime) and not day.tzinfo else day for day in self.exdates)
+        object.__setattr__(self, "exdates", tuple(exdates))
+
+    def _settled(self, time: datetime | None) -> datetime | None:
+        return time if time is None or (time.tzinfo is None and not time.fold) else self.instant(time)
+
+
+def _listed(exdates: Iterable[date]) -> tuple[date, ...]:
+    if isinstance(exdates, str | Mapping) or not isinstance(exdates, Iterable):
+        raise Invalid(f"exdates: {exdates!r:.40} is no list of dates")
+    return tuple(islice(exdates, MOST_EXDATES + 1))
 
 
 def _only(wall: datetime) -> Any:  # Any: a `Walls` of one

@@ -82,17 +82,8 @@ def changes_between(tz: ZoneInfo, first: datetime, last: datetime) -> Iterator[C
         yield from (change for change in changes(tz, year) if first <= change.at <= last)
 
 
-def _changes(tz: ZoneInfo, begin: datetime, end: datetime) -> Iterator[Change]:
-    offset = offset_at(tz, begin)
-    while begin < end:
-        tomorrow = begin + _DAY
-        if (later := offset_at(tz, tomorrow)) != offset:
-            yield Change(_halve(tz, begin, tomorrow, offset), offset, later)
-        begin, offset = tomorrow, later
-
-
-def _halve(tz: ZoneInfo, low: datetime, high: datetime, before: timedelta) -> datetime:
-    """The first second after `low` at which the offset is not `before` any more."""
+def change_at(tz: ZoneInfo, low: datetime, high: datetime, before: timedelta) -> datetime:
+    """By halving: the first second after `low` and up to `high` at which the offset is not `before` any more."""
     while high - low > _SECOND:
         middle = low + (high - low) // _SECOND // 2 * _SECOND
         if offset_at(tz, middle) == before:
@@ -100,6 +91,15 @@ def _halve(tz: ZoneInfo, low: datetime, high: datetime, before: timedelta) -> da
         else:
             high = middle
     return high
+
+
+def _changes(tz: ZoneInfo, begin: datetime, end: datetime) -> Iterator[Change]:
+    offset = offset_at(tz, begin)
+    while begin < end:
+        tomorrow = begin + _DAY
+        if (later := offset_at(tz, tomorrow)) != offset:
+            yield Change(change_at(tz, begin, tomorrow, offset), offset, later)
+        begin, offset = tomorrow, later
 
 
 @lru_cache(maxsize=1)
