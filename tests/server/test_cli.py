@@ -264,7 +264,7 @@ async def test_events_go_over_http_when_a_server_is_named(sqlite_api: Api, home:
 @pytest.mark.parametrize("over_http", [False, True], ids=["database", "http"])
 async def test_a_tail_prints_what_happens(sqlite_api: Api, sqlite_url: str, over_http: bool) -> None:
     where = {"TOCSIN_API_URL": sqlite_api.url} if over_http else {"TOCSIN_DATABASE_URL": sqlite_url}
-    command = [sys.executable, "-m", "tocsin.server", "event", "tail", "-n", "2", "-o", "json"]
+    command = [sys.executable, "-m", "tocsin.server", "event", "tail", "-n", "2", "-o", "jsonl"]
     tail = subprocess.Popen(command, env=os.environ | where, stdout=subprocess.PIPE, text=True)
     event = {"event": "orders.loaded", "resource": {"tocsin.resource.id": "orders"}}
     ended = asyncio.create_task(asyncio.to_thread(tail.communicate, timeout=60))

@@ -1,6 +1,7 @@
 """What a post to a hook means: events, greetings, repeats; and how much may come."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -149,6 +150,26 @@ UNREADABLE: list[Any] = [
 def test_what_cannot_be_read_or_mapped_is_told_by_its_field(what: Post, said: str) -> None:
     with pytest.raises(BadEvent, match=said):
         read(hook(), what, NOW)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+somebody = st.fixed_dictionaries({"order": json_values | st.text(min_size=1)}, optional={"event": json_values})
+bodies = st.binary(max_size=40) | (json_values | somebody).map(lambda value: json.dumps(value).encode())
+HOOKS = [hook(kind) for kind in (None, "slack", "pagerduty", "github", "shared-secret", "standard-webhooks")]
+HOOKS.append(hook(mapping={"event": "a.{{ body.order.x }}", "resource": "{{ body.order | join }}", "where": "body"}))
+
+
+@given(st.sampled_from(HOOKS), bodies, st.sampled_from([JSON, FORM]))
+def test_whatever_is_posted_is_an_event_a_greeting_nothing_or_told_as_bad(
+    of: Hook, body: bytes, kind: tuple[str, str]
+) -> None:
+    with suppress(BadEvent):
+        found = read(of, Post((kind, ("webhook-id", "1"), ("x-slack-request-timestamp", "1")), {}, body), NOW)
+        assert isinstance(found, Greeting | Unwanted | Meant)
 
 
 def test_a_name_of_ours_cannot_be_posted() -> None:

@@ -44,9 +44,9 @@ async def post_events(request: Request) -> Response:
 
 async def take_in(here: Context, request: Request) -> Response:
     """Store the events that a request posts, then answer with their ids. Raises Refused, Full and Unavailable."""
-    parser = _parser(request.headers)
+    read = parser(request.headers)
     body, now = await read_body(request, MAX_BATCH_BYTES, _BATCH_TOO_LARGE), here.clock.now()
-    events = await asyncio.to_thread(parser, body, now) if len(body) > _BIG else parser(body, now)
+    events = await asyncio.to_thread(read, body, now) if len(body) > _BIG else read(body, now)
     await here.intake.put(events, len(body))
     ids = msgspec.json.encode({"ids": [event.id for event in events]})
     return Response(ids, HTTPStatus.CREATED, media_type="application/json")
@@ -71,7 +71,7 @@ def parse_one(headers: Mapping[str, str], body: bytes, now: datetime) -> list[Ev
     return _all([headers], now, lambda headers, now: cloudevents.from_http(headers, body, now)[0])
 
 
-def _parser(headers: Headers) -> Parse:
+def parser(headers: Headers) -> Parse:
     """How a post with these headers is read. Raises Refused for what is neither ours nor CloudEvents."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == cloudevents.BATCH:

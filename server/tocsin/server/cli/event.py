@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from tocsin.events.errors import Invalid
 from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
@@ -31,12 +31,12 @@ def emit(
     *,
     label: Annotated[Repeated, Parameter(help="Label of the resource, `key=value`; repeat it.")] = None,
     related: Annotated[Repeated, Parameter(help="Related resource, `role=id`; repeat it.")] = None,
-    payload: Annotated[str | None, Parameter(help="A JSON object, @FILE, or - for stdin.")] = None,
+    payload: Annotated[str | None, Parameter(help="A JSON object, @FILE, or -.", allow_leading_hyphen=True)] = None,
     occurred: Annotated[datetime | None, Parameter(help="With a zone; default: now.")] = None,
     follows: Annotated[UUID | None, Parameter(help="Id of the event that caused this one.")] = None,
     event_id: Annotated[UUID | None, Parameter(name="--id", help="Makes a repeat harmless.")] = None,
     cloudevent: Annotated[
-        str | None, Parameter(help="Emit this instead: a CloudEvent in JSON, @FILE, or - for stdin.")
+        str | None, Parameter(help="Instead of all this: a CloudEvent in JSON, @FILE, or -.", allow_leading_hyphen=True)
     ] = None,
     output: Output = "table",
 ) -> None:
@@ -45,11 +45,11 @@ def emit(
     if cloudevent is not None:
         given = (name, resource, label, related, payload, occurred, follows, event_id)
         if any(value is not None for value in given):
-            raise Invalid("--cloudevent says everything of the event; leave out the rest")
+            raise _usage("--cloudevent says everything of the event; leave out the rest")
         show_one(event_row(_emit_cloudevent(cloudevent)), output)
         return
     if name is None or resource is None:
-        raise Invalid("give a name and the id of a resource, such as `orders.repaired orders`, or --cloudevent")
+        raise _usage("give NAME and RESOURCE, such as `orders.repaired orders`, or --cloudevent")
     from tocsin.events.emit import emit_event
 
     event = emit_event(
@@ -123,6 +123,10 @@ def _first(events: Iterator[Event], count: int | None) -> Iterator[Event]:
         yield event
         if number == count:
             return
+
+
+def _usage(reason: str) -> CycloptsError:
+    return CycloptsError(msg=reason, command_chain=("event", "emit"))
 
 
 def _emit_cloudevent(given: str) -> Event:

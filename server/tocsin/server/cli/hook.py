@@ -69,7 +69,7 @@ def try_out(
     name: Name,
     /,
     *,
-    body: Annotated[str, Parameter(help="What is posted: text, @FILE, or - for stdin.")],
+    body: Annotated[str, Parameter(help="What is posted: text, @FILE, or - for stdin.", allow_leading_hyphen=True)],
     header: Annotated[list[str] | None, Parameter(help="`Name: value`; repeat it.", negative=())] = None,
     query: Annotated[list[str] | None, Parameter(help="`name=value` of the address; repeat it.", negative=())] = None,
     output: Output = "table",
