@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.triggers.drive import Drive, event
 from tocsin.events.model import Event
 from tocsin.triggers.event import EventTrigger, begins, covers, key_of
 from tocsin.triggers.interest import interests
@@ -116,6 +117,10 @@ def test_the_key_is_made_of_labels(labels: tuple[str, ...], key: tuple[str, ...]
 REFUSED = [
     pytest.param({}, "empty trigger", id="empty"),
     pytest.param({"match": {}, "match_related": [{}], "where": " "}, "empty trigger", id="empty in other words"),
+    pytest.param({"threshold": 0}, "empty trigger", id="empty, threshold 0"),
+    pytest.param({"within": 60, "for_each": ["k"]}, "empty trigger", id="empty, within and for_each"),
+    pytest.param({"window": "tumbling"}, "empty trigger", id="empty, tumbling, within 0"),
+    pytest.param({"threshold": 2}, "needs within", id="empty, threshold without within"),
     pytest.param({"expect": ["a?"]}, "exact or holds", id="? in a name"),
     pytest.param({"expect": ["[ab]"]}, "exact or holds", id="[ in a name"),
     pytest.param({"after": ["!a"]}, "exact or holds", id="! in a name"),
@@ -142,6 +147,23 @@ REFUSED = [
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         EventTrigger.model_validate(fields)
+
+
+ANY_EVENT = [
+    pytest.param({"threshold": 2, "within": 60}, [1, 11], id="threshold and within"),
+    pytest.param({"after": ["b"], "within": 60}, [2], id="after"),
+    pytest.param({"cooldown": 5}, [0, 11], id="cooldown"),
+    pytest.param({"posture": "Proactive", "within": 6, "for_each": ["k"]}, [8, 18], id="proactive"),
+    pytest.param({"posture": "Proactive", "within": 1, "after": ["b"]}, [2], id="proactive, after"),
+    pytest.param({"window": "tumbling", "within": 10}, [0, 11], id="tumbling, within"),
+    pytest.param({"window": "tumbling", "threshold": 2}, [1, 11], id="tumbling, every second event"),
+]
+
+
+@pytest.mark.parametrize(("fields", "fired"), ANY_EVENT)
+def test_an_empty_trigger_that_does_not_fire_on_all_means_any_event(fields: dict[str, Any], fired: list[int]) -> None:
+    happened = [event(name, at, at) for name, at in (("a", 0), ("b", 1), ("c", 2), ("d", 11), ("e", 12))]
+    assert Drive(EventTrigger.model_validate(fields)).begin().tell_all(happened).until(1_000).fired == fired
 
 
 READ = [

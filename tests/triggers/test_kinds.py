@@ -74,6 +74,9 @@ REFUSED = [
     pytest.param({"triggers": [A, B], "threshold": 2}, "Extra inputs", id="an unknown field"),
     pytest.param({"triggers": [A, {"expect": "b", "posture": "Sometimes"}]}, "triggers.1.event.posture", id="a child"),
     pytest.param({"triggers": [A, B], "for_each": ["related:x"]}, "related:<role>:<label>", id="half a related label"),
+    pytest.param({"triggers": [A, {}]}, r"triggers\.1\.event\s.*empty trigger", id="an empty child"),
+    pytest.param({"triggers": [A, {"within": 5}], "within": 5}, "empty trigger", id="an empty child, within"),
+    pytest.param({"triggers": [{}], "cooldown": 5}, "empty trigger", id="an empty child of one that is silent"),
     pytest.param(nested(DEPTH + 1), "nested more than 8 deep", id="too deep"),
     pytest.param(nested(5_000), "nested more than 8 deep", id="much too deep"),
     pytest.param({"triggers": [{"triggers": [A] * 60}, {"triggers": [A] * 60}]}, "more than 100", id="too many"),
@@ -97,6 +100,12 @@ def test_what_makes_no_sense_is_refused(fields: Any, reason: str) -> None:
 def test_as_deep_and_as_many_as_allowed_are_read() -> None:
     assert TRIGGER.validate_python(nested(DEPTH)).type == "sequence"
     assert TRIGGER.validate_python({"triggers": [A] * LEAVES}).type == "sequence"
+
+
+@pytest.mark.parametrize("child", [{"threshold": 5, "within": 60}, {"posture": "Proactive", "within": 60}])
+def test_a_child_may_mean_any_event_if_it_does_not_fire_on_each(child: Fields) -> None:
+    trigger = TRIGGER.validate_python({"triggers": [A, child], "within": 60})
+    assert TRIGGER.validate_json(TRIGGER.dump_json(trigger)) == trigger
 
 
 def test_a_compound_of_prefect_is_read() -> None:

@@ -160,8 +160,8 @@ class EventTrigger(BaseModel):
 def _senseless(trigger: EventTrigger) -> str | None:
     """Why a trigger could not do what it seems to say, with the way out."""
     reactive, tumbling = trigger.posture == "Reactive", trigger.window == "tumbling"
-    if reactive and not (trigger.expect or trigger.match or trigger.match_related or trigger.after or trigger.where):
-        return "an empty trigger would fire on every event; give expect or match"
+    if trigger.stateless and not (trigger.expect or trigger.match or trigger.match_related or trigger.where):
+        return "an empty trigger would fire on every event; give expect or match, or a threshold with within"
     if not reactive and trigger.threshold == 0:
         return "threshold 0 with posture Proactive: fewer than none cannot be; give how many events are expected"
     if tumbling and (trigger.cooldown or (reactive and trigger.grace is not None)):
