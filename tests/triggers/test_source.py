@@ -13,6 +13,7 @@ from tocsin.events.errors import BadEvent, Invalid
 from tocsin.events.ids import derive
 from tocsin.events.model import Event
 from tocsin.triggers.source import KafkaSource, event_of, source_of
+from tocsin.triggers.source_reader import take
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SENT = NOW - timedelta(minutes=5)
@@ -126,3 +127,11 @@ WRONG = [
 def test_a_source_that_cannot_work_is_refused_by_name(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(Invalid, match=f"source 'orders': .*({reason})"):
         source_of({"name": "orders", "topic": "shop.orders", **fields})
+
+
+def test_an_event_that_grows_beyond_what_is_kept_is_bad_alone() -> None:
+    grown = {**BY_KIND, "payload": {str(copy): "body" for copy in range(20)}}
+    taken = take(source(mapping=grown), [record({**PAID, "text": "x" * 90_000}), record(PAID)], NOW)
+    assert [event.event for event, _ in taken.events] == ["orders.paid"]
+    assert list(taken.bad) == [0]
+    assert "at most 1,000,000" in taken.bad[0]

@@ -161,7 +161,7 @@ async def test_nothing_is_kept_of_a_batch_that_fails_in_the_database(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tocsin.triggers.source_reader.append", full)
+        patch.setattr("tocsin.triggers.source_reader.append_packed", full)
         with pytest.raises(OSError, match="disk full"):
             await read(reader, outside, source, 4)
     with store.read() as session:

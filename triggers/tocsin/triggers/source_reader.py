@@ -28,7 +28,7 @@ from tocsin.events.model import Event
 from tocsin.events.topics import EXTERNAL
 from tocsin.store import positions
 from tocsin.store.engine import Store
-from tocsin.store.log import append
+from tocsin.store.log import append_packed
 from tocsin.store.positions import Place
 from tocsin.triggers.source import KafkaSource, event_of
 
@@ -41,9 +41,9 @@ _LOG = logging.getLogger("tocsin.triggers.source_reader")
 
 @dataclass
 class Taken:
-    """What records lead to: events in their order, each by the place of its record, and why others are bad."""
+    """What records lead to: events in their order, each with its JSON, and why others are bad, by their place."""
 
-    events: dict[int, Event] = field(default_factory=dict)
+    events: list[tuple[Event, bytes]] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
 
 
@@ -129,7 +129,7 @@ class SourceReader:
     def _write(self, session: Session, records: Sequence[Record], taken: Taken) -> None:
         if records and not positions.advance(session, self.source.consumer, records):
             raise Moved
-        append(session, list(taken.events.values()), EXTERNAL)
+        append_packed(session, taken.events, EXTERNAL)
 
     async def _bury(self, records: Sequence[Record], taken: Taken, buried: set[Record]) -> None:
         """Bury the bad ones that are not in their grave already."""
@@ -149,8 +149,7 @@ def take(source: KafkaSource, records: Sequence[Record], now: datetime) -> Taken
         try:
             event = event_of(source, record, now)
             if event is not None:
-                codec.encode(event)
-                taken.events[index] = event
+                taken.events.append((event, codec.pack(event)))
         except BadEvent as error:
             taken.bad[index] = str(error)
         except Exception as error:  # a defect of ours on one message must not stop its partition
