@@ -235,10 +235,12 @@ class Host:
         return found
 
     def _read(self, record: Record) -> Event:
-        """The event of a record: ours as it is, anybody else's with every doubt."""
-        if record.topic == EXTERNAL:
-            return codec.read(record.body, self._clock.now())
-        return codec.decode(record.body)
+        """The event of a record: ours as it is, anybody else's with every doubt; in our log it is JSON of ours."""
+        if record.topic != EXTERNAL:
+            return codec.decode(record.body)
+        if record.stream == STREAM:
+            return codec.admit(codec.decode(record.body), self._clock.now())
+        return codec.read(record.body, self._clock.now())
 
     def _take(self, batch: Batch, states: Mapping[Place, State], signals: list[Signal]) -> None:
         """Add to `batch` what the signals of one event lead to: all of it, or nothing when it fails."""
