@@ -29,7 +29,7 @@ KAFKA = "127.0.0.1:9"
 async def test_the_settings_choose_the_host(home: Path, processor: str, kafka: str | None, name: str) -> None:
     settings = Settings(home=home, processor=processor, kafka_bootstrap_servers=kafka)  # type: ignore[arg-type]
     async with open_parts(settings) as parts:
-        assert [service.name for service in services(["processor"], parts)] == [name]
+        assert [service.name for service in services(["processor"], parts)] == ["sources", name]
 
 
 async def test_a_stream_without_kafka_says_what_is_missing(home: Path) -> None:
