@@ -17,7 +17,7 @@ from tocsin.store.engine import Store
 from tocsin.store.tables import LogEntry
 from tocsin.triggers import ticks
 from tocsin.triggers.alarm import Alarm
-from tocsin.triggers.scheduler import WHILE_OTHERS_WORK, Scheduler
+from tocsin.triggers.scheduler import WHILE_OTHERS_WORK, ClockPutBack, Scheduler
 from tocsin.triggers.schedules import Cron, Interval, RRule, Timetable
 from tocsin.triggers.store import put_schedule
 from tocsin.triggers.tables import Schedule
@@ -127,6 +127,39 @@ async def test_what_others_are_at_is_looked_at_again_soon(postgres_store_url: st
     assert await Scheduler(one, clock).turn() == HOUR
     one.close()
     other.close()
+
+
+@pytest.mark.postgres
+async def test_what_is_made_ready_ahead_is_nowhere_before_its_time(postgres_store_url: str, clock: ManualClock) -> None:
+    store, other = Store.open(postgres_store_url), Store.open(postgres_store_url)
+    at = await put(store, "h", Cron("0 * * * *"), clock.now()) + HOUR
+    scheduler = Scheduler(store, clock)
+    clock.advance(HOUR - timedelta(milliseconds=100))
+    ahead = asyncio.create_task(scheduler.turn_ahead(at))
+    async with asyncio.timeout(10):
+        while await other.run(lambda session: len(ticks._due_rows(session, at, 1))):
+            await asyncio.sleep(0.01)
+    assert await other.look(_logged) == []
+    assert await Scheduler(other, clock).turn_ahead(at) is False, "somebody is at it"
+    clock.advance(timedelta(milliseconds=120))
+    assert await ahead
+    (event,) = await other.look(_logged)
+    assert (event.occurred, event.payload["lateness_s"]) == (at, 0.02)
+    assert await scheduler.turn() == HOUR - timedelta(milliseconds=20)
+    store.close()
+    other.close()
+
+
+@pytest.mark.postgres
+async def test_a_clock_put_back_undoes_what_was_made_ready(postgres_store_url: str, clock: ManualClock) -> None:
+    store = Store.open(postgres_store_url)
+    at = await put(store, "h", Cron("0 * * * *"), clock.now()) + HOUR
+    scheduler = Scheduler(store, clock)
+    with pytest.raises(ClockPutBack):
+        await scheduler.turn_ahead(at)
+    assert await store.look(_logged) == []
+    assert await scheduler.turn() == HOUR
+    store.close()
 
 
 async def test_new_rules_of_zones_are_reckoned_in_at_the_start(store: Store) -> None:

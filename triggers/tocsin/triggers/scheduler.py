@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from sqlmodel import Session
 
 from tocsin.events.clock import Clock, SystemClock
+from tocsin.events.errors import TocsinError
 from tocsin.store.engine import AWAY, Store
 from tocsin.triggers import ticks
 from tocsin.triggers.alarm import SWEEP, Alarm
@@ -18,7 +20,13 @@ logger = logging.getLogger(__name__)
 
 WHILE_OTHERS_WORK: Final = timedelta(milliseconds=50)
 BETWEEN_LOOKS_S: Final = 0.05
+AHEAD: Final = timedelta(milliseconds=250)
+"""So long before the next tick its transaction is begun; when less than a tenth of that is left, it is not worth it."""
 ZONES_READ_AGAIN: Final = timedelta(days=1)
+
+
+class ClockPutBack(TocsinError):
+    """What was due in a moment is not: the clock was put back meanwhile."""
 
 
 class Scheduler:
@@ -26,6 +34,8 @@ class Scheduler:
 
     def __init__(self, store: Store, clock: Clock | None = None, *, sweep: timedelta = SWEEP) -> None:
         self._store, self._clock, self._sweep = store, clock or SystemClock(), sweep
+        # SQLite has one writer: a transaction that waits would keep all others from writing.
+        self._ahead = AHEAD if store.dialect == "postgresql" else timedelta(0)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. A database that is away is asked again at the next sweep."""
@@ -44,6 +54,10 @@ class Scheduler:
         logged = await self._store.run(lambda session: ticks.claim(session, self._clock.now()))
         return timedelta(0) if logged else WHILE_OTHERS_WORK
 
+    async def turn_ahead(self, at: datetime) -> bool:
+        """Have everything ready for what is due at `at`, and log it then; False when others are at it."""
+        return bool(await self._store.run(lambda session: ticks.claim_ahead(session, at, lambda: self._come(at))))
+
     async def refresh(self) -> None:
         """Read the rules of zones again and reckon every schedule's next time by them."""
         ticks.forget_zones()
@@ -58,7 +72,7 @@ class Scheduler:
                 if refreshed is None or self._clock.now() - refreshed >= ZONES_READ_AGAIN:
                     await self.refresh()
                     refreshed = self._clock.now()
-                wait = await self.turn()
+                wait = await self._rest(await self.turn())
             except AWAY as error:
                 reason = getattr(error, "orig", None) or error
                 logger.warning("scheduler: the database failed, next try at the next sweep: %s", reason)
@@ -66,6 +80,27 @@ class Scheduler:
             if wait is None or wait > timedelta(0):
                 alarm.set(wait or self._sweep)
                 await alarm.wait()
+
+    async def _rest(self, wait: timedelta | None) -> timedelta | None:
+        """How long to rest when the next tick is due after `wait`: none when it has been made ready and logged."""
+        if wait is None or not self._ahead or wait < self._ahead / 10:
+            return wait
+        if wait > self._ahead:
+            return wait - self._ahead
+        try:
+            done = await self.turn_ahead(self._clock.now() + wait)
+        except ClockPutBack:
+            return WHILE_OTHERS_WORK
+        return timedelta(0) if done else wait + WHILE_OTHERS_WORK
+
+    def _come(self, at: datetime) -> datetime:
+        """Return when `at` has come, with the time it is; runs in a thread of the store."""
+        patience = time.monotonic() + 2 * AHEAD.total_seconds()
+        while (now := self._clock.now()) < at:
+            if time.monotonic() > patience:
+                raise ClockPutBack(f"{at.isoformat()} does not come")
+            time.sleep(min((at - now).total_seconds(), BETWEEN_LOOKS_S))
+        return now
 
     async def _until_next(self) -> timedelta | None:
         at = await self._store.look(ticks.earliest)

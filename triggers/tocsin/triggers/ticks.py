@@ -4,7 +4,7 @@ Any number of processes may claim at once: a row that one of them has locked is 
 the same id whoever writes it. Before the commit nothing has happened, after it nothing is left to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -30,6 +30,7 @@ TICK: Final = announce.TICK
 SKIPPED: Final = announce.SKIPPED
 MOST_ROWS: Final = 500
 STALLED_MS: Final = 5_000
+STALLED_AHEAD_MS: Final = 1_000
 _MOVE_MANY: Final = """
     UPDATE schedule SET cursor = new.cursor, previous_at = new.previous_at, next_at = new.next_at
     FROM unnest(%b::text[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
@@ -46,29 +47,34 @@ def claim(session: Session, now: datetime, limit: int = MOST_ROWS) -> list[Event
     The events, in their order in the log; an empty list when nothing is due, or others are at it. A turn ends with the
     schedule that brings it to 1,000 events: what is left is due at the next one.
     """
-    _mind_stalling(session)
-    statement = select(Schedule).where(col(Schedule.active), col(Schedule.next_at) <= now)
-    rows = session.exec(claimable(session, statement.order_by(col(Schedule.next_at)).limit(limit))).all()
-    return log(session, rows, now)
+    _mind_stalling(session, STALLED_MS)
+    events = _moved(session, _due_rows(session, now, limit), now)
+    append(session, events)
+    return events
 
 
-def log(session: Session, rows: Sequence[Schedule], now: datetime) -> list[Event]:
-    """Log what is due at `now` in these rows, which the session has locked, and move their cursors."""
-    events: list[Event] = []
-    moves: list[Move] = []
-    for row in rows:
-        if len(events) < MOST_TICKS:
-            advanced, moved = _advance(row, now)
-            events += advanced
-            moves += moved
-    return _write(session, events, moves)
+def claim_ahead(session: Session, at: datetime, wait: Callable[[], datetime], limit: int = MOST_TICKS) -> list[Event]:
+    """Like `claim`, for what will be due at `at`: all but the log is done before, and nothing is logged until then.
+
+    `wait` returns when `at` has come, with the time it is. Nobody sees any of it before the commit.
+    """
+    _mind_stalling(session, STALLED_AHEAD_MS)
+    events = _moved(session, _due_rows(session, at, limit), at)
+    if not events:
+        return []
+    session.flush()
+    late = (wait() - at).total_seconds()
+    events = [_later(event, late) for event in events]
+    append(session, events)
+    return events
 
 
 def settle(session: Session, row: Schedule, now: datetime) -> None:
     """Log what a row, which the session has locked, owes up to `now`, before it is changed; also what is on its way."""
     while row.active and _owes(row, now):
         events, moves = _advance(row, now, hurried=True)
-        _write(session, events, moves)
+        _move(session, moves)
+        append(session, sorted(events, key=_occurred))
 
 
 def earliest(session: Session) -> datetime | None:
@@ -140,12 +146,35 @@ def _advance(row: Schedule, now: datetime, hurried: bool = False) -> tuple[list[
     return _events(row, found, send, now), [(row, found)]
 
 
-def _write(session: Session, events: list[Event], moves: list[Move]) -> list[Event]:
+def _due_rows(session: Session, now: datetime, limit: int) -> Sequence[Schedule]:
+    """Locked, the longest due first."""
+    statement = select(Schedule).where(col(Schedule.active), col(Schedule.next_at) <= now)
+    return session.exec(claimable(session, statement.order_by(col(Schedule.next_at)).limit(limit))).all()
+
+
+def _moved(session: Session, rows: Sequence[Schedule], now: datetime) -> list[Event]:
+    """Move the cursors of these rows to `now`, and give what is to be logged for that, in the order of time."""
+    events: list[Event] = []
+    moves: list[Move] = []
+    for row in rows:
+        if len(events) < MOST_TICKS:
+            advanced, moved = _advance(row, now)
+            events += advanced
+            moves += moved
     _move(session, moves)
-    events.sort(key=lambda event: event.occurred)
-    if events:
-        append(session, events)
-    return events
+    return sorted(events, key=_occurred)
+
+
+def _occurred(event: Event) -> datetime:
+    return event.occurred
+
+
+def _later(event: Event, seconds: float) -> Event:
+    """The same event, sent so much later than was thought when it was made."""
+    if event.event != TICK:
+        return event
+    lateness = round(event.payload["lateness_s"] + seconds, 6)
+    return msgspec.structs.replace(event, payload=event.payload | {"lateness_s": lateness})
 
 
 def _move(session: Session, moves: list[Move]) -> None:
@@ -180,7 +209,7 @@ def _events(row: Schedule, found: Ticks, send: Sending, now: datetime) -> list[E
     return told + [announce.tick(row, tick, send(tick.at), now) for tick in found.ticks]
 
 
-def _mind_stalling(session: Session) -> None:
+def _mind_stalling(session: Session, after_ms: int) -> None:
     """A process that stops in the middle may not keep its rows: the server ends its transaction after a while."""
     if session.get_bind().dialect.name == "postgresql":
-        session.connection().execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {STALLED_MS}"))
+        session.connection().execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {after_ms}"))
