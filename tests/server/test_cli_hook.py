@@ -112,6 +112,27 @@ def test_a_post_is_tried_without_being_stored(cli: Cli, hooks: Path, tmp_path: P
     assert cli("event", "ls", "-o", "json").json() == []
 
 
+def test_posts_that_became_no_event_are_listed(cli: Cli) -> None:
+    from tocsin.events.bus import DeadLetter, Record
+    from tocsin.store.log import publish
+
+    assert cli("hook", "lost").out == "nothing is lost\n"
+    store = Store.open()
+    for number, (group, name) in enumerate(
+        [("hooks", "shop"), ("source:x", "shop"), ("hooks", "ci"), ("hooks", "shop")]
+    ):
+        record = Record(f"hook/{name}", name, b'{"n": %d}' % number, "http", 0, number)
+        with store.begin() as session:
+            publish(session, [DeadLetter.of(record, group, "resource: null").message()])
+    store.close()
+    found = cli("hook", "lost", "shop", "-o", "json").json()
+    assert [(row["hook"], row["reason"], row["body"]) for row in found] == [
+        ("shop", "resource: null", '{"n": 3}'),
+        ("shop", "resource: null", '{"n": 0}'),
+    ]
+    assert [row["hook"] for row in cli("hook", "lost", "-n", "2", "-o", "json").json()] == ["shop", "ci"]
+
+
 # --- events from the shell ---
 
 CLOUDEVENT = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "orders.paid", "data": {"cents": 5}}

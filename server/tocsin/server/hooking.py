@@ -24,10 +24,7 @@ from tocsin.triggers.allowance import Allowance, take
 from tocsin.triggers.hook import Hook
 from tocsin.triggers.hook_posts import Meant, Post
 from tocsin.triggers.hook_tables import HookRow
-from tocsin.triggers.hooks import list_hooks, read_row
-
-GROUP: Final = "hooks"
-"""Under which the dead letters of hooks are found."""
+from tocsin.triggers.hooks import LETTERS, list_hooks, read_row
 
 _BURIED: Final = 1_000
 _COMPLAINTS: Final = 60
@@ -84,7 +81,7 @@ class Hooks:
         if known in self._buried:
             return
         lies = Record(f"hook/{hook.name}", hook.name, post.body, "http", 0, micros(self._clock.now()))
-        letter = DeadLetter.of(lies, GROUP, reason).message()
+        letter = DeadLetter.of(lies, LETTERS, reason).message()
         await self._store.run(lambda session: publish(session, [letter], self._clock.now()))
         self._buried[known] = None
         if len(self._buried) > _BURIED:

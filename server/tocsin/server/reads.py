@@ -4,20 +4,25 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
+import msgspec
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from tocsin.automations import store as stored
 from tocsin.automations.ledger import remembered
 from tocsin.automations.tables import StoredFiring, StoredInvocation, Tally
+from tocsin.events.bus import DeadLetter
 from tocsin.events.errors import Invalid, NotFound
+from tocsin.events.topics import DEAD_LETTERS
 from tocsin.flows.deployments import get_deployment, list_deployments
 from tocsin.flows.pools import list_pools
 from tocsin.flows.tables import FlowRun, LogLine, TaskRun
 from tocsin.notifiers.registry import list_notifiers
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.server import views
-from tocsin.triggers.hooks import list_hooks, show_hook
+from tocsin.store.log import UNREAD
+from tocsin.store.tables import LogEntry
+from tocsin.triggers.hooks import LETTERS, list_hooks, show_hook
 from tocsin.triggers.store import list_schedules
 
 MOST: Final = 1_000
@@ -114,6 +119,22 @@ def hooks(session: Session) -> list[views.HookView]:
 def hook(session: Session, name: str) -> views.HookView:
     """One hook. Raises NotFound."""
     return views.HookView.model_validate(show_hook(session, name))
+
+
+def lost_posts(session: Session, *, hook: str | None = None, limit: int = 50) -> list[views.LostPostView]:
+    """Posts that hooks could make no events of, newest first."""
+    statement = select(LogEntry).where(LogEntry.topic == DEAD_LETTERS, col(LogEntry.event) == UNREAD)
+    if hook is not None:
+        statement = statement.where(LogEntry.key == hook)
+    found: list[views.LostPostView] = []
+    for entry in session.exec(statement.order_by(col(LogEntry.seq).desc()).execution_options(yield_per=500)):
+        letter = msgspec.json.decode(entry.body, type=DeadLetter)
+        if letter.group == LETTERS:
+            body = letter.body.decode(errors="replace")
+            found.append(views.LostPostView(recorded=entry.recorded, hook=letter.key, reason=letter.reason, body=body))
+        if len(found) == limit:
+            break
+    return found
 
 
 def automations(session: Session) -> list[views.AutomationView]:

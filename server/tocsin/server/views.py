@@ -147,6 +147,15 @@ class HookView(View):
     updated: datetime
 
 
+class LostPostView(View):
+    """A post that its hook could make no event of; `body` as text."""
+
+    recorded: datetime
+    hook: str
+    reason: str
+    body: str
+
+
 class AutomationView(View):
     """An automation as it was applied; secrets in its definition are masked."""
 

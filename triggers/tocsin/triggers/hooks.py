@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlmodel import Session, col, select
 
@@ -11,6 +11,9 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.store.secrets import seal, unseal
 from tocsin.triggers.hook import Hook, join, masked, split
 from tocsin.triggers.hook_tables import HookRow
+
+LETTERS: Final = "hooks"
+"""The group under which the dead letters of hooks are found."""
 
 Change = Literal["created", "updated", "unchanged"]
 

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from tocsin.events import codec
 from tocsin.events.errors import BadEvent
 from tocsin.server import reads, views
-from tocsin.server.api.bodies import read_body
+from tocsin.server.api.bodies import Room, read_body
 from tocsin.server.api.parameters import only_known
 from tocsin.server.api.problems import Refused, problem
 from tocsin.server.api.state import Context, Here
@@ -24,6 +24,9 @@ from tocsin.triggers.hook_posts import Greeting, Meant, Post, Unwanted, format_o
 from tocsin.triggers.signatures import Proven, Stale, Unproven, verify
 
 TIMEOUT_S: Final = 30
+_ROOM: Final = Room()
+"""Of this process: nobody has proven anything while a body is being read."""
+
 _BIG: Final = 128_000
 _NAME: Final = re.compile(NAME)
 _NOBODY: Final = "there is no such hook, or the post does not prove that it comes from its sender"
@@ -85,7 +88,9 @@ def _nobody(here: Context, name: str, reason: str, client: str) -> Response:
 
 
 async def _post(request: Request, max_bytes: int) -> Post:
-    body = await read_body(request, max_bytes, f"a post here is at most {max_bytes:,} bytes", TIMEOUT_S)
+    body = await read_body(
+        request, max_bytes, f"a post here is at most {max_bytes:,} bytes", room=_ROOM, timeout_s=TIMEOUT_S
+    )
     headers = tuple((name.lower(), value) for name, value in request.headers.items())
     return Post(headers, dict(request.query_params), body)
 

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from tocsin.events.errors import BadEvent, Invalid
 from tocsin.server import reads
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Output, show_one, show_rows
+from tocsin.server.cli.out import Limit, Output, show_one, show_rows
 from tocsin.server.cli.payloads import content, event_row
 from tocsin.server.hook_files import hooks_in
 from tocsin.triggers import hooks as stored
@@ -54,6 +54,20 @@ def show(name: Name, /, *, output: Output = "table") -> None:
     with opened() as store, store.read() as session:
         hook = reads.hook(session, name)
     show_one(hook if output == "json" else {**hook.config, "updated": hook.updated}, output)
+
+
+@app.command
+def lost(
+    name: Annotated[str | None, Parameter(help="Of which hook (default: of all).")] = None,
+    /,
+    *,
+    limit: Limit = 20,
+    output: Output = "table",
+) -> None:
+    """List posts that a hook could not make events of: the dead letters of hooks, with reason and body."""
+    with opened() as store, store.read() as session:
+        rows = reads.lost_posts(session, hook=name, limit=limit)
+    show_rows(rows, output, ("recorded", "hook", "reason", "body"), "nothing is lost")
 
 
 @app.command(name=["rm", "remove"])
