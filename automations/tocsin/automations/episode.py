@@ -179,9 +179,9 @@ def ended(automation: Automation, key: Key, opened: Open, met: Met) -> Firing:
     return replace(_firing(automation, key, met), over=True, opened=opened.firing)
 
 
-def at_once(signal: Signal) -> Firing:
-    """The firing that `move` makes of a signal of whoever remembers nothing, without asking for the automation."""
-    event, names = signal.event, signal.fires or ()
+def at_once(signal: Signal, names: tuple[str, ...]) -> Firing:
+    """The firing that `move` makes of a signal of whoever remembers nothing; `names` are those of the key's labels."""
+    event = signal.event
     return Firing(automation=signal.automation, key=signal.key, at=event.occurred, names=names, event=event)
 
 

@@ -49,8 +49,12 @@ def decide(book: Book, states: Mapping[Place, State], signals: Iterable[Signal])
     decided = Decided()
     for signal in signals:
         if signal.fires is not None and DEPTH not in signal.event.resource:
-            decided.firings.append(at_once(signal))
-        elif (automation := book.get(signal.automation)) is not None:
+            decided.firings.append(at_once(signal, signal.fires))
+        elif (automation := book.get(signal.automation)) is None:
+            continue
+        elif automation.at_once and DEPTH not in signal.event.resource:
+            decided.firings.append(at_once(signal, automation.key_labels))
+        else:
             _take(decided, automation, states, signal)
     return decided
 
