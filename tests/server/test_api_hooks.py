@@ -149,6 +149,15 @@ async def test_a_signed_post_becomes_one_event_without_the_api_key(keyed: tuple[
     assert event.payload == {"order": "A-7"}
 
 
+async def test_repeats_that_come_together_are_one_event(store: Store) -> None:
+    put(store, "ci", "github")
+    async with serving(store, Settings(port=0)) as api:
+        posts = [api.post("/api/hooks/ci", data=BODY, headers=signed("github")) for _ in range(20)]
+        answers = await asyncio.gather(*posts)
+    assert {(answer.status, answer.body) for answer in answers} == {(200, answers[0].body)}
+    assert len(events(store)) == 1
+
+
 async def test_the_same_body_is_one_event_for_as_long_as_asked(store: Store) -> None:
     put(store, "beat", same_body_s=86_400)
     put(store, "each")
