@@ -69,6 +69,7 @@ TALES = [
         id="firing again while open belongs to the episode",
     ),
     pytest.param([("bad", 1, 5), ("good", 2, 4)], ["T1 of 1"], id="what went well before does not end it"),
+    pytest.param([("good", 1, 5), ("bad", 2, 4)], ["T2 of 2"], id="what is received before it ends nothing"),
     pytest.param([("bad", 1, 5), ("good", 2, 5)], ["T1 of 1", "R2 of 1"], id="at the same moment, it ends it"),
     pytest.param(
         [("bad", 1, 0), ("good", 2, 1), ("bad", 1, 0), ("good", 2, 1)],
@@ -166,6 +167,8 @@ def opened(automation: Automation) -> State:
 
 
 TELLING = {"type": "send-notification", "notifier": "phone"}
+
+
 def test_whoever_counts_nothing_knows_what_it_has_fired_although_the_time_passes() -> None:
     """Else a batch in which something else is due would let a repeated event fire and resolve once more."""
     state = NOTHING
