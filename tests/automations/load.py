@@ -20,13 +20,28 @@ LATE = 0.15
 LATENESS_S = 12.0
 REMEMBERED = 50
 
+Actions = list[dict[str, Any]]  # Any: definitions as JSON
+
 
 def rules(url: str | None = None) -> list[Automation]:
     """One of each kind of trigger, in time spans of seconds; with `url` some of them call it."""
     calls = [_call(url)] if url else [{"type": "do-nothing"}]
     return [
+        *_plain(calls),
+        *_counting(calls),
+        *_silent(calls),
+        *_composed(calls),
+        *_sequences(calls),
+        *_measuring(calls),
+    ]
+
+
+def _plain(calls: Actions) -> list[Automation]:
+    """Those that fire at once, and those that are silent afterwards or wait for an end."""
+    return [
         _rule("each", {"expect": ["x"], **EACH, "match": {RESOURCE_ID: "orders.1"}}, calls),
         _rule("prefix", {"expect": ["b*"], "match": {RESOURCE_ID: "orders.*", "team": ["data", "ops"]}}),
+        _rule("related", {"match_related": {RESOURCE_ROLE: "flow", RESOURCE_ID: "flow.0"}, "expect": ["x"]}),
         _rule(
             "lasting",
             {"expect": ["broke"], **EACH},
@@ -34,17 +49,35 @@ def rules(url: str | None = None) -> list[Automation]:
             resolve_on={"expect": ["fixed"]},
             actions_on_resolve=calls,
         ),
+        _rule("cooldown", {"expect": ["x"], **EACH, "cooldown": 4}, calls),
+        _rule(
+            "emitting",
+            {"expect": ["broke"], **EACH, "threshold": 2, "within": 10},
+            [{"type": "emit-event", "event": "chained"}],
+        ),
+        _rule("chained", {"expect": ["chained"], "threshold": 2, "within": 20}),
+    ]
+
+
+def _counting(calls: Actions) -> list[Automation]:
+    """Those that count."""
+    return [
         _rule("counted", {"expect": ["x"], **EACH, "threshold": 3, "within": 4}, calls),
         _rule(
             "counted-lasting", {"expect": ["x"], **EACH, "threshold": 2, "within": 3}, resolve_on={"expect": ["beat"]}
         ),
         _rule("where", {"expect": ["x"], "where": "payload.n > `500`", "threshold": 2, "within": 6}),
-        _rule("related", {"match_related": {RESOURCE_ROLE: "flow", RESOURCE_ID: "flow.0"}, "expect": ["x"]}),
         _rule("graceful", {"expect": ["x"], **EACH, "threshold": 3, "within": 5, "grace": 30}),
         _rule("after", {"after": ["opened"], "expect": ["x"], **EACH, "within": 5}),
         _rule("after-two", {"after": ["opened"], "expect": ["x", "opened"], **EACH, "threshold": 2, "within": 8}),
-        _rule("cooldown", {"expect": ["x"], **EACH, "cooldown": 4}, calls),
         _rule("counted-cooldown", {"expect": ["x"], **EACH, "threshold": 2, "within": 3, "cooldown": 6}),
+        _rule("tumbling", {"expect": ["x"], **EACH, "threshold": 3, "within": 4, "window": "tumbling"}),
+    ]
+
+
+def _silent(calls: Actions) -> list[Automation]:
+    """Those that wait for what does not come."""
+    return [
         _rule("silent", {"posture": "Proactive", "expect": ["beat"], **EACH, "within": 2}, calls),
         _rule(
             "silent-lasting",
@@ -57,6 +90,15 @@ def rules(url: str | None = None) -> list[Automation]:
             "stuck-graceful",
             {"posture": "Proactive", "after": ["opened"], "expect": ["closed"], **EACH, "within": 3, "grace": 2},
         ),
+        _rule(
+            "tumbling-silent", {"posture": "Proactive", "expect": ["beat"], **EACH, "within": 2, "window": "tumbling"}
+        ),
+    ]
+
+
+def _composed(calls: Actions) -> list[Automation]:
+    """Those that are made of others."""
+    return [
         _rule(
             "all",
             {
@@ -94,6 +136,12 @@ def rules(url: str | None = None) -> list[Automation]:
                 ],
             },
         ),
+    ]
+
+
+def _sequences(calls: Actions) -> list[Automation]:
+    """Those that are made of others, in their order."""
+    return [
         _rule(
             "sequence",
             {
@@ -116,6 +164,12 @@ def rules(url: str | None = None) -> list[Automation]:
                 ],
             },
         ),
+    ]
+
+
+def _measuring(calls: Actions) -> list[Automation]:
+    """Those that measure."""
+    return [
         _rule(
             "metric",
             {
@@ -134,16 +188,6 @@ def rules(url: str | None = None) -> list[Automation]:
                 "metric": {"aggregate": "count", "operator": ">=", "threshold": 15, "range": 4, "firing_for": 0},
             },
         ),
-        _rule("tumbling", {"expect": ["x"], **EACH, "threshold": 3, "within": 4, "window": "tumbling"}),
-        _rule(
-            "tumbling-silent", {"posture": "Proactive", "expect": ["beat"], **EACH, "within": 2, "window": "tumbling"}
-        ),
-        _rule(
-            "emitting",
-            {"expect": ["broke"], **EACH, "threshold": 2, "within": 10},
-            [{"type": "emit-event", "event": "chained"}],
-        ),
-        _rule("chained", {"expect": ["chained"], "threshold": 2, "within": 20}),
     ]
 
 
@@ -189,7 +233,7 @@ def _call(url: str) -> dict[str, Any]:  # Any: a definition as JSON
     return {"type": "call-webhook", "url": url, "payload": payload, "allow_private": ["127.0.0.0/8"]}
 
 
-def _rule(name: str, trigger: dict[str, Any], actions: list[dict[str, Any]] | None = None, **more: Any) -> Automation:
+def _rule(name: str, trigger: dict[str, Any], actions: Actions | None = None, **more: Any) -> Automation:
     """Any: definitions as JSON."""
     given = {"name": name, "trigger": trigger, "actions": actions or [{"type": "do-nothing"}], "rate_limit": None}
     return Automation.model_validate({**given, **more})
