@@ -47,7 +47,7 @@ class Hooks:
         """Say in the log which hooks take posts from anybody."""
         try:
             listed = await self._store.look(list_hooks)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             logger.error("the hooks cannot be read", reason=str(error))
             return
         for hook in listed:

@@ -44,9 +44,9 @@ async def serve_http(parts: Parts, stop: asyncio.Event, listener: socket.socket 
     serving = asyncio.create_task(server.serve([listener]))
     behind = [asyncio.create_task(here.intake.serve()), asyncio.create_task(here.feed.serve())]
     stopped = asyncio.create_task(stop.wait())
-    await here.hooks.warn()
     logger.info("listens", url=address(listener), key="required" if parts.settings.api_key else "none (loopback)")
     try:
+        await here.hooks.warn()
         await asyncio.wait({serving, stopped, *behind}, return_when=asyncio.FIRST_COMPLETED)
         here.feed.close()  # the tails would keep their connections for ever
         server.should_exit = True
