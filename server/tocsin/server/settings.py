@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         default=None,
-        description="Fernet keys, comma separated, that seal notifiers' secrets at rest; the first seals. "
+        description="Fernet keys, comma separated, that seal the secrets of notifiers and hooks; the first seals. "
         "Unset: a key file under the home.",
     )
     secrets_dir: Path | None = Field(
