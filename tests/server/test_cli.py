@@ -151,6 +151,20 @@ def test_a_schedule_is_previewed(cli: Cli) -> None:
     assert len(cli("schedule", "preview", "hourly", "-n", "3", "-o", "json").json()) == 3
 
 
+def test_a_definition_is_previewed_before_it_is_a_schedule(cli: Cli) -> None:
+    spring = ("--timezone", "Europe/Berlin", "--start", "2026-03-28T02:30", "--count", "2")
+    assert cli("schedule", "preview", "30 2 * * *", *spring, "-o", "json").json() == [
+        {"instant": "2026-03-28T01:30:00Z", "wall": "2026-03-28T02:30:00", "note": ""},
+        {"instant": "2026-03-29T01:00:00Z", "wall": "2026-03-29T03:00:00", "note": "gap"},
+    ]
+    assert "2026-03-29 03:00:00  " in cli("schedule", "preview", "30 2 * * *", *spring).out
+    autumn = ("--timezone", "Europe/Berlin", "--start", "2026-10-25T00:00Z", "-n", "3")
+    beats = cli("schedule", "preview", "every 1h", *autumn, "-o", "json").json()
+    assert [row["note"] for row in beats] == ["fold", "fold", ""]
+    rule = cli("schedule", "preview", "FREQ=WEEKLY;COUNT=2", "--start", "2026-03-02T09:00", "-o", "json").json()
+    assert [row["wall"] for row in rule] == ["2026-03-02T09:00:00", "2026-03-09T09:00:00"]
+
+
 def test_a_schedule_rests_and_its_past_is_made_up_for(cli: Cli) -> None:
     store, now = Store.open(), SystemClock().now()
     with store.begin() as session:
@@ -213,6 +227,9 @@ MISTAKES = [
     ("an open door", "server --host 0.0.0.0 --port 0", 1, "set TOCSIN_API_KEY"),
     ("a schedule that cannot be", "deployment apply flows.py:etl --cron 61", 1, "cron"),
     ("an unknown schedule", "schedule preview nothing", 1, "nothing"),
+    ("a line that never fires", "schedule preview @yearlyish", 1, "unknown; known: @yearly"),
+    ("a zone that there is not", "schedule preview 90m --timezone Europe/Belrin", 1, "did you mean Europe/Berlin"),
+    ("another zone for a schedule", "schedule preview nightly --timezone UTC", 1, "has its own timezone"),
     ("an unknown notifier", "notifier test team", 1, "team"),
     ("a glob in the middle", "event ls --name a*b", 1, "end"),
 ]

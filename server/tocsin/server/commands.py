@@ -24,6 +24,7 @@ from tocsin.triggers import preview as coming
 from tocsin.triggers.schedules import from_dict
 from tocsin.triggers.store import get_schedule, pause_schedule, policies, resume_schedule
 from tocsin.triggers.ticks import definition
+from tocsin.triggers.timetable import Timetable
 
 
 def run_deployment(
@@ -112,9 +113,13 @@ def put_automation(
 
 
 def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[views.ComingView]:
-    """The next `count` ticks of a schedule. Raises NotFound."""
-    schedule = definition(get_schedule(session, slug))
-    return [views.ComingView.model_validate(one) for one in coming.preview(schedule, now, count)]
+    """The next `count` ticks of a schedule from `now` on. Raises NotFound."""
+    return preview_of(definition(get_schedule(session, slug)), now, count)
+
+
+def preview_of(schedule: Timetable, start: datetime, count: int) -> list[views.ComingView]:
+    """The first `count` ticks from `start` on of a definition. Raises Invalid."""
+    return [views.ComingView.model_validate(one) for one in coming.preview(schedule, start, count, inclusive=True)]
 
 
 def backfill(

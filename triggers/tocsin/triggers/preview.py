@@ -23,11 +23,11 @@ class Coming(NamedTuple):
     note: Note
 
 
-def preview(schedule: Timetable, start: datetime, count: int) -> list[Coming]:
-    """The next `count` (1 to 1,000) occurrences after `start`; fewer when the schedule ends."""
+def preview(schedule: Timetable, start: datetime, count: int, *, inclusive: bool = False) -> list[Coming]:
+    """The next `count` (1 to 1,000) occurrences after `start`, or from it on; fewer when the schedule ends."""
     if not 1 <= count <= MOST:
         raise Invalid(f"count: {count} is outside 1 to {MOST}")
-    return [_coming(schedule, instant) for instant in islice(schedule.occurrences(start), count)]
+    return [_coming(schedule, instant) for instant in islice(schedule.occurrences(start, inclusive=inclusive), count)]
 
 
 def _coming(schedule: Timetable, instant: datetime) -> Coming:

@@ -45,10 +45,15 @@ def print_json(document: object) -> None:
 
 
 def cell(value: object) -> str:
-    """A value as people read it: times to the second, nothing for nothing, JSON for what has parts."""
+    """A value as people read it: times to the second, nothing for nothing, JSON for what has parts.
+
+    A time without a zone is one of somebody's clocks and has no Z.
+    """
     match value:
         case None:
             return ""
+        case datetime() if value.tzinfo is None:
+            return f"{value:%Y-%m-%d %H:%M:%S}"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
         case bool():

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from tocsin.events.errors import Invalid
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Output, show_one, show_rows
 from tocsin.triggers.backfill import MOST_ACTIVE
 from tocsin.triggers.schedules import time_of
+from tocsin.triggers.written import written
 
 app = App(name="schedule", help="List, pause and resume schedules; preview their ticks, send those that were not sent.")
 
@@ -31,15 +33,27 @@ def ls(
 
 @app.command
 def preview(
-    slug: Annotated[str, Parameter(help="Which schedule.")],
+    spec: Annotated[str, Parameter(help="A slug, or a definition: '0 9 * * 1', 'every 90m', 'FREQ=DAILY', JSON.")],
     /,
     *,
+    timezone: Annotated[str | None, Parameter(help="Whose clocks a definition follows (default: UTC).")] = None,
+    start: Annotated[str | None, Parameter(help="First instant; without a zone, a time of the schedule's.")] = None,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many ticks.")] = 10,
     output: Output = "table",
 ) -> None:
-    """Show the next ticks of a schedule; a note says where a clock change moves or doubles the local time."""
-    with opened() as store, store.read() as session:
-        rows = commands.preview(session, slug, now=datetime.now(UTC), count=count)
+    """Show the next ticks of a schedule, also of one that is not there yet.
+
+    `wall` is what the clocks of its zone show. A note says where they are changed: `gap` (its own time does not exist
+    that day), `fold` (the clocks show this time twice). A rule without DTSTART begins at --start.
+    """
+    begin = time_of(start, "--start") if start else datetime.now(UTC).replace(microsecond=0)
+    if (schedule := written(spec, timezone=timezone, start=begin)) is not None:
+        rows = commands.preview_of(schedule, begin, count)
+    elif timezone:
+        raise Invalid(f"{spec!r} is no definition, and a schedule on record has its own timezone; leave --timezone out")
+    else:
+        with opened() as store, store.read() as session:
+            rows = commands.preview(session, spec, now=begin, count=count)
     show_rows(rows, output, ("instant", "wall", "note"), "it never ticks again")
 
 
