@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from tocsin.flows.tables import DeploymentRow
 from tocsin.server.adoption import Adoption
 from tocsin.server.commands import apply_deployments
 from tocsin.store.engine import Store
-from tocsin.triggers.schedules import Interval
+from tocsin.triggers.schedules import Cron, Interval, from_dict
 from tocsin.triggers.store import list_schedules, pause_schedule, put_schedule
 from tocsin.triggers.tables import Schedule
 
@@ -48,6 +48,18 @@ async def test_what_a_deployment_says_of_late_ticks_and_overlaps_is_kept(store: 
     deploy(store, clock, {**HOURLY, "catchup": "all", "catchup_window": 600, "overlap": "queue", "jitter": 60})
     row = (await adopt(store, clock))["etl"]
     assert (row.catchup, row.window_s, row.overlap, row.spec["jitter"]) == ("all", 600, "queue", 60)
+
+
+async def test_a_definition_may_be_given_as_it_is_or_as_json(store: Store, clock: ManualClock) -> None:
+    nine, easter = datetime(2026, 3, 2, 9), date(2026, 4, 5)  # noqa: DTZ001
+    definition = Cron(
+        "0 9 * * *", timezone="Europe/Berlin", start=nine, exdates=[easter], jitter=timedelta(minutes=5), day_or=False
+    )
+    fields = {"timezone": "Europe/Berlin", "start": nine, "exdates": [easter], "jitter": timedelta(minutes=5)}
+    deploy(store, clock, definition, {"cron": "0 9 * * *", "day_or": False, **fields})  # type: ignore[arg-type]
+    rows = await adopt(store, clock)
+    assert [from_dict(row.spec) for row in rows.values()] == [definition, definition]
+    assert {row.kind for row in rows.values()} == {"cron"}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Deployments: flows that can be run by name, on a pool, with parameters, at times."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session, col, select
@@ -30,6 +30,13 @@ SCHEDULES: Final = "schedules"
 # Any below: parameters and schedules are JSON of their owner's choice.
 
 
+class Definition(Protocol):
+    """A schedule that has a JSON form, such as `tocsin.triggers.Cron`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON form."""
+
+
 class Deployment(BaseModel):
     """A flow under a name: `entrypoint` is `module:flow` or `path.py:flow`, looked up from the folder `path`.
 
@@ -53,6 +60,8 @@ class Deployment(BaseModel):
     tags: list[str] = Field(default_factory=list)
 
     def __init__(self, **given: Any) -> None:
+        if isinstance(listed := given.get("schedules"), list | tuple):
+            given["schedules"] = [_described(entry) for entry in listed]
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -68,8 +77,8 @@ class Deployment(BaseModel):
         flow: Flow[..., Any],
         name: str,
         *,
-        schedule: Mapping[str, Any] | None = None,
-        schedules: Iterable[Mapping[str, Any]] = (),
+        schedule: Mapping[str, Any] | Definition | None = None,
+        schedules: Iterable[Mapping[str, Any] | Definition] = (),
         work_pool_name: str | None = None,
         work_queue_name: str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -87,7 +96,7 @@ class Deployment(BaseModel):
             work_queue=work_queue_name or QUEUE,
             description=description if description is not None else flow.description,
             parameters=dict(parameters or {}),
-            schedules=[*([dict(schedule)] if schedule else []), *map(dict, schedules)],
+            schedules=[*([schedule] if schedule else []), *schedules],
             tags=sorted({*flow.tags, *tags}),
         )
 
@@ -159,6 +168,11 @@ def pause_deployment(
     return row
 
 
+def _described(entry: Any) -> Any:
+    """The JSON form of a definition; anything else as it is, to be checked."""
+    return entry.to_dict() if hasattr(entry, "to_dict") else entry
+
+
 def _schedule(deployment: str, index: int, given: Mapping[str, Any]) -> dict[str, Any]:
     kinds = [kind for kind in KINDS if given.get(kind) is not None]
     if len(kinds) != 1:
@@ -168,9 +182,15 @@ def _schedule(deployment: str, index: int, given: Mapping[str, Any]) -> dict[str
 
 
 def _json(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return value.isoformat() if isinstance(value, datetime) else value
+    match value:
+        case timedelta():
+            return value.total_seconds()
+        case date():
+            return value.isoformat()
+        case list() | tuple():
+            return [_json(part) for part in value]
+        case _:
+            return value
 
 
 def _tell(session: Session, what: str, row: DeploymentRow, now: datetime, cause: Cause = OUTSIDE) -> None:
