@@ -15,6 +15,7 @@ next: microseconds for one next time, of tocsin, cronsim, croniter and APSchedul
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import os
 import platform
@@ -171,6 +172,8 @@ async def _served(store: Store, url: str, count: int, limit_s: float) -> tuple[l
     reader = multiprocessing.get_context("spawn").Process(target=read, args=(url, count, far), daemon=True)
     reader.start()
     await asyncio.to_thread(near.recv)
+    gc.collect()
+    gc.freeze()  # as `tocsin scheduler` does
     stop, blocked = asyncio.Event(), [0.0]
     serving = asyncio.create_task(Scheduler(store).serve(stop))
     watching = asyncio.create_task(_watch_loop(blocked))
