@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
 from tocsin.events import cloudevents, codec
@@ -30,6 +31,7 @@ from tocsin.triggers.sources import Sources
 
 LONG = timedelta(seconds=20)
 MAPPING = Mapping(event="'orders.paid'", resource="body.id", payload="body")
+FULL = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END"
 LATER = Mapping(event="'orders.later'", resource="body.id", payload="body")
 
 
@@ -150,22 +152,19 @@ async def test_what_kafka_gives_again_is_not_taken_again(
 
 
 async def test_nothing_is_kept_of_a_batch_that_fails_in_the_database(
-    store: Store, kafka: str, outside: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, kafka: str, outside: KafkaBus, topic: str
 ) -> None:
     """Events and position stand in one transaction: when it fails, both are as they were."""
     await send(kafka, topic, orders(0, 4))
     source = KafkaSource(name="shop", topic=topic, mapping=MAPPING)
     reader = SourceReader(source, store, outside, outside)
-
-    def full(*_: object, **__: object) -> int:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tocsin.triggers.source_reader.append_packed", full)
-        with pytest.raises(OSError, match="disk full"):
-            await read(reader, outside, source, 4)
-    with store.read() as session:
+    with store.begin() as session:
+        session.connection().exec_driver_sql(FULL)
+    with pytest.raises(IntegrityError, match="disk full"):
+        await read(reader, outside, source, 4)
+    with store.begin() as session:
         assert positions.offsets(session, source.consumer) == {}
+        session.connection().exec_driver_sql("DROP TRIGGER full")
     await read(reader, outside, source, 4)
     assert numbers(store) == [0, 1, 2, 3]
 
