@@ -132,6 +132,23 @@ async def test_switched_off_it_still_resolves_and_fires_nothing_on_the_way(store
     ]
 
 
+async def test_what_is_over_is_forgotten_after_a_day(store: Store) -> None:
+    define(
+        store, rule("short", trigger={"expect": ["bad"], "for_each": [RESOURCE_ID]}, resolve_on={"expect": ["good"]})
+    )
+    played = Played(store, a_clock())
+    bad, good = happened("bad"), happened("good", at=1)
+    await played.happens(bad, good)
+    await played.goes_on(23 * 3_600)
+    with store.read() as session:
+        [row] = session.exec(select(TriggerState)).all()
+    assert row.open_firing is None
+    await played.goes_on(3_601)
+    with store.read() as session:
+        assert session.exec(select(TriggerState)).all() == []
+    assert [one.state for one in firings(store)] == ["Triggered", "Resolved"]
+
+
 async def test_a_state_that_remembers_nothing_leaves_no_row(store: Store) -> None:
     define(store, rule("counted", trigger={"expect": ["x"], "threshold": 3, "within": 10}))
     played = Played(store, a_clock())

@@ -25,6 +25,9 @@ from tocsin.triggers.tree import Remembered
 REMEMBERED: Final = 64
 """How many firings, and events that ended them, a key remembers, so that a repeated one opens or ends no second."""
 
+KEPT: Final = 24 * 60 * 60 * 1_000_000
+"""For how long (microseconds) it remembers them after the end."""
+
 
 class Open(msgspec.Struct, frozen=True):
     """The firing that waits for its resolve, its event time, and what the automation was then.
@@ -40,7 +43,8 @@ class Open(msgspec.Struct, frozen=True):
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an automation remembers under one key. `trigger` tells which definition `node` counts for; `begins` when
-    one that waits from its beginning on is to start.
+    one that waits from its beginning on is to start; `past` which events and firings are over, `ended` since when all
+    of them are.
     """
 
     trigger: str = ""
@@ -48,6 +52,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     node: Remembered | None = None
     open: Open | None = None
     past: tuple[UUID, ...] = ()
+    ended: Micros | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes the same state. Any: JSON."""
@@ -77,7 +82,12 @@ def due(automation: Automation, state: State) -> Micros | None:
     if state.begins is not None:
         return state.begins
     node = _node(automation, state)
-    return tree.due(automation.trigger, node) if node is not None else None
+    return tree.due(automation.trigger, node) if node is not None else _forgotten_at(state)
+
+
+def _forgotten_at(state: State) -> Micros | None:
+    """When nothing that is over needs to be known any more."""
+    return None if state.ended is None else state.ended + KEPT
 
 
 def started(automation: Automation, state: State, now: Micros) -> State | None:
@@ -104,7 +114,7 @@ def settled(automation: Automation | None, state: State) -> State:
     counts = automation.enabled and state.trigger in (automation.fingerprint, NOTHING.trigger)
     opened = state.open if state.open and goes_on(automation, state.open) else None
     if counts:
-        return state if opened is state.open else State(state.trigger, state.begins, state.node, opened, state.past)
+        return state if opened is state.open else msgspec.structs.replace(state, open=opened, past=())
     return State(open=opened, past=state.past if opened else ())
 
 
@@ -124,12 +134,15 @@ def move(automation: Automation, key: Key, state: State, moment: Moment) -> Move
         if ending.firing is not None or not others:
             return ending
         moment = Moment(moment.now, moment.event, others)
-    step = tree.advance(automation.trigger, _node(automation, state), moment)
+    forgotten, node = _forgotten_at(state), _node(automation, state)
+    if moment.event is None and node is None and forgotten is not None and forgotten <= moment.now:
+        return Moved(NOTHING, None, Verdict("lapsed"))
+    step = tree.advance(automation.trigger, node, moment)
     kept = _kept(automation, state, step)
     if step.met is None:
         return Moved(kept, None, step.verdict)
     if step.met.over:
-        return _over(automation, key, kept, step.met, step.verdict)
+        return _over(automation, key, kept, step.met, step.verdict, moment.now)
     firing = _firing(automation, key, step.met)
     if firing.id in state.past:
         return Moved(kept, None, Verdict("repeated"))
@@ -163,14 +176,14 @@ def _resolve(automation: Automation, key: Key, state: State, moment: Moment) -> 
         return Moved(state, None, Verdict("late", until=opened.at, reason="it happened before what it would end"))
     met = Met(at, str(event.id), 1, event, over=True)
     known = msgspec.structs.replace(state, past=(*state.past, event.id)[-REMEMBERED:])
-    return _over(automation, key, known, met, Verdict("resolved"))
+    return _over(automation, key, known, met, Verdict("resolved"), moment.now)
 
 
-def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Verdict) -> Moved:
+def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Verdict, now: Micros) -> Moved:
     opened = _still_open(automation, state)
     if opened is None:
         return Moved(state, None, verdict)
-    after = State(state.trigger, state.begins, state.node, None, state.past)
+    after = State(state.trigger, state.begins, state.node, None, state.past, now)
     return Moved(after, ended(automation, key, opened, met), verdict)
 
 
@@ -209,4 +222,4 @@ def _kept(automation: Automation, state: State, step: Step[Remembered]) -> State
     if step.state is state.node and state.begins is None:
         return state
     mark = automation.fingerprint if step.state is not None else ""
-    return State(mark, None, step.state, state.open, state.past if state.open or step.state else ())
+    return State(mark, None, step.state, state.open, state.past, state.ended)
