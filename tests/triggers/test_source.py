@@ -114,6 +114,7 @@ WRONG = [
     pytest.param({}, "needs a mapping", id="json without a mapping"),
     pytest.param({"format": "openlineage", "mapping": BY_KIND}, "leave the mapping out", id="a mapping too many"),
     pytest.param({"mapping": BY_KIND, "topic": "tocsin.events"}, "tocsin's own topic", id="our own topic"),
+    pytest.param({"mapping": BY_KIND, "topic": "x.tocsin.external"}, "tocsin's own topic", id="ours behind a prefix"),
     pytest.param({"mapping": BY_KIND, "topic": "a b"}, "topic: ", id="no topic's name"),
     pytest.param(
         {"mapping": {"event": "orders.paid", "resource": "key"}}, "mapping.event: .*quotes|text", id="mapping"

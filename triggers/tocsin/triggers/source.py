@@ -12,6 +12,7 @@ from tocsin.events.clock import instant
 from tocsin.events.errors import BadEvent, Invalid
 from tocsin.events.ids import derive
 from tocsin.events.model import Event
+from tocsin.events.topics import TOPICS
 from tocsin.triggers import openlineage
 from tocsin.triggers.mapping import Mapping, mapped, wanted
 
@@ -19,7 +20,7 @@ Form = Literal["json", "cloudevents", "openlineage", "tocsin"]
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _TOPIC: Final = r"^[A-Za-z0-9._-]{1,249}$"
-_OURS: Final = frozenset({"tocsin.events", "tocsin.signals", "tocsin.changelog", "tocsin.invocations"})
+_OURS: Final = tuple(topic.name for topic in TOPICS)
 
 
 class KafkaSource(BaseModel):
@@ -47,8 +48,8 @@ class KafkaSource(BaseModel):
             raise ValueError("format json needs a mapping: event and resource at least")
         if self.format != "json" and self.mapping is not None:
             raise ValueError(f"format {self.format} says itself what is what; leave the mapping out")
-        if self.topic in _OURS and self.bootstrap_servers is None:
-            raise ValueError(f"{self.topic} is tocsin's own topic: its events would come back for ever")
+        if self.topic.endswith(_OURS):  # behind whatever prefix
+            raise ValueError(f"{self.topic} is tocsin's own topic: what is read from it would come back to it for ever")
         return self
 
     @property
