@@ -260,6 +260,15 @@ async def test_an_attack_is_answered_with_a_problem_and_nothing_is_stored(keyed:
     assert events(store) == []
 
 
+async def test_a_name_that_no_database_takes_is_nobody(store: Store) -> None:
+    async with serving(store, Settings(port=0)) as api:
+        for name in ("%00", "a%00", "%F0%9F%94%94", "A"):
+            async with api.http.post(
+                URL(f"{api.url}/api/hooks/{name}", encoded=True), data=BODY, headers=JSON
+            ) as answer:
+                assert answer.status == 401, name
+
+
 async def test_nothing_tells_an_unknown_name_from_a_wrong_signature(keyed: tuple[Api, Store]) -> None:
     api, _ = keyed
     answers = [
