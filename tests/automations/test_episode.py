@@ -90,6 +90,12 @@ def test_an_event_that_is_both_ends_what_is_open_and_begins_what_is_not() -> Non
     assert played(both, tale) == ["T1 of 1", "R2 of 1", "T3 of 3", "R4 of 3"]
 
 
+def test_a_repeated_event_that_is_both_neither_ends_what_it_began_nor_begins_what_it_ended() -> None:
+    both = rule(trigger={"expect": ["bad", "change"]}, resolve_on={"expect": ["change"]})
+    assert played(both, [("change", 1, 0.0), ("change", 1, 0.0)]) == ["T1 of 1"]
+    assert played(both, [("bad", 1, 0.0), ("change", 2, 1.0), ("change", 2, 1.0)]) == ["T1 of 1", "R2 of 1"]
+
+
 def test_without_resolve_on_every_firing_stands_alone() -> None:
     alone = rule(trigger={"expect": ["bad"]})
     assert played(alone, [("bad", 1, 0), ("bad", 2, 1)]) == ["T1 of 1", "T2 of 2"]

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import TypeAdapter
@@ -42,6 +43,22 @@ def test_an_expected_event_at_the_instant_of_the_one_before_counts_by_its_id(
     assert [told(AFTER, *order).fired for order in permutations(both)] == [fired, fired]
     short = [told({**AFTER, "posture": "Proactive"}, *order).fired for order in permutations(both)]
     assert short == ([[], []] if fired else [[11], [11]])
+
+
+@pytest.mark.parametrize("at", [0.5, 1])
+@pytest.mark.parametrize(("opens", "expected"), [(1, 2), (2, 1)])
+def test_what_follows_the_event_that_it_comes_after_is_behind_it_whatever_their_ids(
+    opens: int, expected: int, at: float
+) -> None:
+    both = [(event("a", 1, opens), 1.0), (event("x", at, expected, follows=UUID(int=opens)), 1.0)]
+    assert [len(told(AFTER, *order).fired) for order in permutations(both)] == [1, 1]
+    assert [told({**AFTER, "posture": "Proactive"}, *order).fired for order in permutations(both)] == [[], []]
+
+
+def test_events_that_follow_each_other_in_a_ring_end() -> None:
+    ring = [(event("a", 1, 1, follows=UUID(int=2)), 1.0), (event("x", 1, 2, follows=UUID(int=1)), 1.0)]
+    for order in permutations(ring):
+        told({**AFTER, "posture": "Proactive"}, *order)
 
 
 def test_in_a_tumbling_window_they_count_as_they_come() -> None:

@@ -18,6 +18,8 @@ from msgspec.structs import replace
 
 from tocsin.automations.model import Automation
 from tocsin.events.clock import Micros, instant, micros
+from tocsin.events.ids import firing_id
+from tocsin.events.model import Event
 from tocsin.triggers import tree
 from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Signal, Step, Verdict
 from tocsin.triggers.tree import Remembered
@@ -131,7 +133,7 @@ def move(automation: Automation, key: Key, state: State, moment: Moment) -> Move
     """
     if moment.hits and moment.hits[0] == RESOLVES:
         ending, others = _resolve(automation, key, state, moment), moment.hits[1:]
-        if ending.firing is not None or not others:
+        if ending.firing is not None or not others or ending.verdict.outcome == "repeated":
             return ending
         moment = Moment(moment.now, moment.event, others)
     forgotten, node = _forgotten_at(state), _node(automation, state)
@@ -165,18 +167,23 @@ def _still_open(automation: Automation, state: State) -> Open | None:
 
 
 def _resolve(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
-    """A resolve counts when it happened after the firing that it ends, or follows its cause."""
+    """A resolve counts when it did not happen before the firing that it ends."""
     event, opened = moment.event, _still_open(automation, state)
+    if event is not None and state.past and _repeated(automation, key, state, event):
+        return Moved(state, None, Verdict("repeated"))
     if event is None or opened is None:
         return Moved(state, None, Verdict("steady", reason="nothing is open that it could end"))
-    if event.id in state.past:
-        return Moved(state, None, Verdict("repeated"))
     at = micros(event.occurred)
     if at < opened.at:
         return Moved(state, None, Verdict("late", until=opened.at, reason="it happened before what it would end"))
     met = Met(at, str(event.id), 1, event, over=True)
     known = msgspec.structs.replace(state, past=(*state.past, event.id)[-REMEMBERED:])
     return _over(automation, key, known, met, Verdict("resolved"), moment.now)
+
+
+def _repeated(automation: Automation, key: Key, state: State, event: Event) -> bool:
+    """Whether `event` has ended an episode before, or has fired: what fires does not end itself."""
+    return event.id in state.past or firing_id(automation.name, key, event.id) in state.past
 
 
 def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Verdict, now: Micros) -> Moved:

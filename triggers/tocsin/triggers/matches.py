@@ -78,17 +78,26 @@ def led(match: Match, known: Iterable[Match]) -> Match:
     """`match`, not before the one that it follows if that is `known`."""
     if not match.leader:
         return match
-    at = max((one.at for one in known if one.id == match.leader), default=match.at)
-    return match if at <= match.at else Match(at, match.id, match.leader)
+    leader = max((one for one in known if one.id == match.leader), default=match)
+    return match if leader <= match else _behind(leader, match)
 
 
-def raised(matches: Matches, leader: Match) -> Matches:
-    """`matches` in order again when those that follow `leader`, and those that follow them, are not before it."""
-    late = [match for match in matches if match.leader == leader.id and match.at < leader.at]
+def raised(matches: Matches, leader: Match, moved: frozenset[str] = frozenset()) -> Matches:
+    """`matches` in order again when those that follow `leader`, and those that follow them, are not before it.
+
+    Each moves once, and none of the `moved`: events that follow each other in a ring have no order.
+    """
+    moved = moved | {leader.id}
+    late = [match for match in matches if match.leader == leader.id and match < leader and match.id not in moved]
     for match in late:
-        moved = Match(leader.at, match.id, match.leader)
-        matches = raised(tuple(moved if one.id == match.id else one for one in matches), moved)
+        then = _behind(leader, match)
+        matches = raised(tuple(then if one.id == match.id else one for one in matches), then, moved)
     return tuple(sorted(matches)) if late else matches
+
+
+def _behind(leader: Match, match: Match) -> Match:
+    """`match` at the time of `leader`; where their ids would put it before that, a microsecond later."""
+    return Match(leader.at + (match.id < leader.id), match.id, match.leader)
 
 
 def place_of(matches: Matches, match: Match) -> int:
