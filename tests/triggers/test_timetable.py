@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import islice, pairwise, repeat
 from typing import Any
@@ -231,6 +232,24 @@ def test_days_left_out_are_leapt_over() -> None:
     ]  # fmt: skip
 
 
+@given(timetables(), st.lists(WALLS, min_size=1, max_size=6), st.booleans(), INSTANTS)
+@settings(max_examples=50)
+def test_what_is_left_out_is_missing_and_nothing_else(
+    schedule: Timetable, walls: list[datetime], whole: bool, after: datetime
+) -> None:
+    near = [wall.replace(year=2011, month=3) for wall in walls] + [schedule.wall(after)]
+    exdates = [wall.date() if whole else wall for wall in near]
+    with suppress(Invalid):
+        fewer = replace(schedule, exdates=(*schedule.exdates, *exdates))
+        every = list(islice(schedule.occurrences(after), 400))
+        found = list(fewer.occurrences(after, every[-1])) if every else []
+        kept = [at for at in every if (schedule.wall(at).date() if whole else schedule.wall(at)) not in exdates]
+        # What a gap has moved is left out by its own wall time, which is shown nowhere.
+        assert [at for at in found if whole or not schedule.is_moved(at)] == [
+            at for at in kept if whole or not schedule.is_moved(at)
+        ]
+
+
 def test_a_day_that_the_clocks_show_in_two_parts_is_left_out_whole() -> None:
     schedule = Cron("*/10 * * * *", timezone="Africa/Cairo", exdates=[date(2026, 10, 29)])
     found = schedule.occurrences(datetime(2026, 10, 28, 20, 45, tzinfo=UTC), datetime(2026, 10, 29, 22, 10, tzinfo=UTC))
@@ -312,6 +331,9 @@ HEAVY: dict[str, Callable[[], object]] = {
     "a beat in gaps only": lambda: Cron("*/30 2 * 3 SUNL", timezone="Europe/Berlin", start=NOON),
     "four rules in gaps only": lambda: RRule(START + "\nRRULE:".join([IN_GAPS] * 4), timezone=NEW_YORK, start=NOON),
     "a count in gaps only": lambda: RRule(f"{START}{IN_GAPS};COUNT=5000".replace("2000", "2030"), timezone=NEW_YORK),
+    "a count of positions that no minute has": lambda: RRule(
+        START + f"FREQ=MINUTELY;BYHOUR=9,15;BYSETPOS={','.join(map(str, range(1, 367)))};COUNT=5000"
+    ),
     "four counts": lambda: RRule(START + "\nRRULE:".join(["FREQ=DAILY;COUNT=5000"] * 4)),
     "walls in the gaps of a thousand years": lambda: Cron(
         "30 2 * * *",

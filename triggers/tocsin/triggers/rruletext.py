@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from math import prod
 from typing import Final, TypeVar
 
 from tocsin.events.errors import Invalid
@@ -17,6 +18,9 @@ MOST_COUNT: Final = 5_000
 MOST_INTERVAL: Final = 100_000_000
 LONGEST_STEP: Final = timedelta(days=36_500)
 SECONDLY_SINCE: Final = 2000
+_LONGEST: Final = {Frequency.YEARLY: 366, Frequency.MONTHLY: 31, Frequency.WEEKLY: 7}
+"""Days of a period."""
+
 _DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _TIME: Final = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?", re.ASCII)
 T = TypeVar("T")
@@ -162,6 +166,10 @@ def _recurrence(rule: Rule, start: datetime) -> Recurrence:
             months = months or (start.month,)
         month_days = (start.day,) if frequency in (Frequency.YEARLY, Frequency.MONTHLY) else ()
         days = (ByDay(start.weekday()),) if frequency is Frequency.WEEKLY else ()
+    hours = _numbers(parts, "BYHOUR", 0, 23) or _implied(frequency < Frequency.HOURLY, start.hour)
+    minutes = _numbers(parts, "BYMINUTE", 0, 59) or _implied(frequency < Frequency.MINUTELY, start.minute)
+    seconds = _numbers(parts, "BYSECOND", 0, 59) or _implied(frequency < Frequency.SECONDLY, start.second)
+    most = _LONGEST.get(frequency, 1) * _product(frequency, hours, minutes, seconds)
     return Recurrence(
         start=start,
         frequency=frequency,
@@ -172,11 +180,22 @@ def _recurrence(rule: Rule, start: datetime) -> Recurrence:
         year_days=year_days,
         month_days=month_days,
         week_days=days,
-        hours=_numbers(parts, "BYHOUR", 0, 23) or _implied(frequency < Frequency.HOURLY, start.hour),
-        minutes=_numbers(parts, "BYMINUTE", 0, 59) or _implied(frequency < Frequency.MINUTELY, start.minute),
-        seconds=_numbers(parts, "BYSECOND", 0, 59) or _implied(frequency < Frequency.SECONDLY, start.second),
-        positions=_numbers(parts, "BYSETPOS", 1, 366, signed=True),
+        hours=hours,
+        minutes=minutes,
+        seconds=seconds,
+        positions=_possible(_numbers(parts, "BYSETPOS", 1, 366, signed=True), most),
     )
+
+
+def _product(frequency: Frequency, hours: tuple[int, ...], minutes: tuple[int, ...], seconds: tuple[int, ...]) -> int:
+    """How many times of day there are in a day, or in the hour, minute or second that is the period."""
+    finer = (len(hours), len(minutes), len(seconds))[max(0, frequency - Frequency.DAILY) :]
+    return prod(finer)
+
+
+def _possible(positions: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Those that a period of at most so many times may have; when it has none of them, all, for it never fires."""
+    return tuple(position for position in positions if abs(position) <= most) or positions
 
 
 def _implied(wanted: bool, value: int) -> tuple[int, ...]:
