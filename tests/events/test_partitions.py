@@ -1,5 +1,8 @@
 """Single partitions of a topic, on a broker: written to, read, measured, cut."""
 
+import asyncio
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from tests.kafka.broker import ApacheBroker
 from tocsin.events.bus import Message, Record
 from tocsin.events.errors import BadEvent, Invalid
+from tocsin.events.lanes import End
 from tocsin.events.topics import CHANGELOG, EVENTS
 
 if TYPE_CHECKING:
@@ -70,10 +74,38 @@ async def test_a_member_that_has_read_all_says_when_it_knew(kafka_bus: "KafkaBus
         assert await member.ends() == []
         records: list[Record] = []
         while not records:
-            records = await member.fetch()
-        while len(found := await member.ends()) < 8:
-            await member.fetch()
-    [record] = records
+            records, found = await member.fetch(), await member.ends()
+        [record] = records
+        while not any(one.partition == record.partition and one.at >= record.received for one in found):
+            await kafka_bus.publish([Message(EVENTS, "other", b"x")])
+            await member.fetch(wait=timedelta(milliseconds=20))
+            found = await member.ends()
     [end] = [one for one in found if one.partition == record.partition]
     assert (end.topic, end.stream, end.offset) == (EVENTS, record.stream, 1)
-    assert end.at >= record.received
+
+
+@pytest.mark.parametrize("skew_s", [-5, 0, 5])
+async def test_what_came_by_an_instant_lies_before_the_end_told_for_it(
+    kafka_bus: "KafkaBus", monkeypatch: pytest.MonkeyPatch, skew_s: int
+) -> None:
+    """However wrong our wall clock is: no record that the broker stamped up to then lies at the end or behind it."""
+    wall, wall_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: wall() + skew_s)
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + skew_s * 1_000_000_000)
+    stop, records, ends = asyncio.Event(), list[Record](), list[End]()
+
+    async def publish() -> None:
+        for number in range(400):
+            await kafka_bus.publish([Message(EVENTS, f"k{number % 3}", b"x")])
+        stop.set()
+
+    async with kafka_bus.subscribe("g", [EVENTS]) as member, asyncio.TaskGroup() as group:
+        group.create_task(publish())
+        while not stop.is_set() or len(records) < 400:
+            records += await member.fetch(wait=timedelta(milliseconds=2))
+            ends += [end for end in await member.ends() if end.at]
+    assert len({end.at for end in ends}) > 10
+    assert min(records[-1].received - end.at for end in ends[-8:]) < 1_000_000
+    for end in ends:
+        for one in records:
+            assert one.partition != end.partition or one.offset < end.offset or one.received > end.at

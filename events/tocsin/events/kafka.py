@@ -23,6 +23,7 @@ from aiokafka.partitioner import murmur2
 
 from tocsin.events import topic_plan
 from tocsin.events.administration import create, settled, widths
+from tocsin.events.brokertime import BrokerTime
 from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
 from tocsin.events.farewell import end
@@ -79,7 +80,7 @@ class KafkaBus:
             "heartbeat_interval_ms": heartbeat // _MS,
             "rebalance_timeout_ms": (handover + session_timeout) // _MS,
         }
-        self._opening = asyncio.Lock()
+        self._opening, self.times = asyncio.Lock(), BrokerTime()
         self._cluster: str | None = None
         self._producer: AIOKafkaProducer | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -132,23 +133,23 @@ class KafkaBus:
         consumer = AIOKafkaConsumer(group_id=self.prefix + group, **self._reading, **self._connection)
         try:
             await self.ask(consumer.start())
-            missing = {self.prefix + topic for topic in topics} - await self.ask(consumer.topics())
-            if missing:
+            if missing := {self.prefix + topic for topic in topics} - await self.ask(consumer.topics()):
                 raise self._missing(min(missing))
         except BaseException:
             await end_consumer(consumer)
             raise
         return consumer
 
-    async def reader(self, place: TopicPartition) -> AIOKafkaConsumer:
-        """A started consumer without a group, at the beginning of a partition; end it with `end_consumer`."""
+    async def reader(self, *places: TopicPartition) -> AIOKafkaConsumer:
+        """A started consumer without a group, at the beginning of these partitions; end it with `end_consumer`."""
         consumer = AIOKafkaConsumer(**{name: self._reading[name] for name in _GROUPLESS}, **self._connection)
         try:
             await self.ask(consumer.start())
         except BaseException:
             await end_consumer(consumer)
             raise
-        consumer.assign([place])
+        if places:
+            consumer.assign(places)
         return consumer
 
     async def width(self, topic: str) -> int:
@@ -215,7 +216,7 @@ class KafkaBus:
         producer = await self._opened()
         try:
             async with asyncio.timeout(self._delivery_s):
-                return await send_lanes(producer, lanes or await self._lanes(producer, messages), headers)
+                return await send_lanes(producer, lanes or await self._lanes(producer, messages), headers, self.times)
         except (errors.KafkaError, TimeoutError) as error:
             self._abandon(producer)
             raise self.translated(error) from error
@@ -267,6 +268,7 @@ class KafkaSubscription:
     def __init__(self, bus: KafkaBus, group: str, topics: Sequence[str]) -> None:
         self._bus, self._group, self._topics = bus, group, tuple(topics)
         self._consumer: AIOKafkaConsumer | None = None
+        self._asker: AIOKafkaConsumer | None = None
         self._member, self._cluster = Membership(bus.handover), ""
 
     async def __aenter__(self) -> Self:
@@ -316,18 +318,17 @@ class KafkaSubscription:
         if not await self._member.wait(self._bus.patience_s):
             raise self._bus.translated(TimeoutError())
         places = list(consumer.assignment())
-        first, ends, *committed = await self._bus.ask(
-            asyncio.gather(
-                consumer.beginning_offsets(places), consumer.end_offsets(places), *map(consumer.committed, places)
-            )
-        )
+        asked = consumer.beginning_offsets(places), consumer.end_offsets(places), *map(consumer.committed, places)
+        first, ends, *committed = await self._bus.ask(asyncio.gather(*asked))
         handled = dict(zip(places, committed, strict=True))
         return sum(max(0, ends[place] - max(first[place], handled[place] or 0)) for place in places)
 
     async def ends(self) -> list[End]:
-        """The partitions of this member of which everything is fetched."""
-        reading = self._consumer is not None and self._member.reading
-        return await self._bus.ask(ends(self._consumer, self._bus.prefix, self._cluster)) if reading else []
+        """The partitions of this member of which everything is fetched that the broker has at the call."""
+        if (consumer := self._consumer) is None or not self._member.reading:
+            return []
+        self._asker = self._asker or await self._bus.reader()
+        return list(await self._bus.ask(ends(consumer, self._asker, self._bus.prefix, self._cluster, self._bus.times)))
 
     def end(self, place: Place) -> int | None:
         """The offset behind the last record of a partition, as of the last fetch; None while it is not known."""
@@ -342,10 +343,10 @@ class KafkaSubscription:
         return self._consumer
 
     async def _leave(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        leaving, self._consumer, self._asker = (self._consumer, self._asker), None, None
         self._member.left()
-        if consumer is not None:
-            await end_consumer(consumer)
+        for one in filter(None, leaving):
+            await end_consumer(one)
 
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
         stream, headers = f"{self._cluster}/{place.topic}", tuple(record.headers)
