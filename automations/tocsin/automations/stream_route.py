@@ -25,8 +25,8 @@ TOPICS: Final = (EVENTS, EXTERNAL)
 BATCH: Final = 2_000
 WAIT: Final = timedelta(milliseconds=250)
 TELL_EVERY_S: Final = 1.0
-SKEW: Final = 1_000_000
-"""Microseconds by which the broker's clock may be behind ours."""
+TELL_SOON_S: Final = 0.05
+"""How often the partitions are told how far the sources are: while deadlines may wait for it, soon."""
 
 _LOG = logging.getLogger("tocsin.automations.stream")
 
@@ -72,7 +72,7 @@ class Router:
         self._ends: set[tuple[str, int, int]] = set()
         self._reached: dict[str, Micros] = {}
         self._told: dict[str, Micros] = {}
-        self._tell_at = 0.0
+        self._tell_at, self._count_at, self._behind = 0.0, 0.0, False
         self.count = 0
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -85,7 +85,9 @@ class Router:
 
     async def turn(self, subscription: KafkaSubscription, width: int) -> None:
         """Route what the bus has now, at most one batch."""
-        records = await subscription.fetch(BATCH, WAIT)
+        pause = max(0.0, self._tell_at - asyncio.get_running_loop().time())
+        records = await subscription.fetch(BATCH, min(WAIT, timedelta(seconds=pause)))
+        self._behind = len(records) == BATCH
         if not records:
             return
         found = routed(self._rulebook.rules, width, records, self._clock.now())
@@ -106,15 +108,19 @@ class Router:
         now = asyncio.get_running_loop().time()
         if now < self._tell_at:
             return
-        self._tell_at = now + TELL_EVERY_S
+        soon = self._rulebook.rules.timed and not self._behind
+        self._tell_at = now + (TELL_SOON_S if soon else TELL_EVERY_S)
         ends = await subscription.ends()
         for end in ends:
             source = f"{end.topic}/{end.partition}"
-            self._reached[source] = max(self._reached.get(source, 0), end.at - SKEW)
-        if news := {source: at for source, at in self._reached.items() if self._told.get(source) != at}:
+            self._reached[source] = max(self._reached.get(source, 0), end.at)
+        news = {source: at for source, at in self._reached.items() if at and self._told.get(source) != at}
+        if news or not all(end.at for end in ends):  # it is the answer that tells the broker's time
             await self._signals.write({number: [clock_pack(news)] for number in range(width)})
             self._told |= news
-        await self._count([(end.stream, end.partition, end.offset) for end in ends])
+        if now >= self._count_at:
+            self._count_at = now + TELL_EVERY_S
+            await self._count([(end.stream, end.partition, end.offset) for end in ends])
 
     async def _count(self, routed: Sequence[tuple[str, int, int]]) -> None:
         """Tell how many events there were, how far that is, and which conditions have failed since the last time."""

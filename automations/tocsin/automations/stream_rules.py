@@ -11,6 +11,7 @@ from tocsin.automations.route import Index
 from tocsin.automations.store import Changes
 from tocsin.store.engine import AWAY, Store
 from tocsin.store.signals import first
+from tocsin.triggers.kinds import timed
 
 LOOK: Final = timedelta(milliseconds=500)
 AWAY_S: Final = 1.0
@@ -22,20 +23,28 @@ class Rules:
     def __init__(self, revision: int = -1, index: Index | None = None) -> None:
         self.revision, self.index = revision, index or Index()
         self.marks = {name: mark(one) for name, one in self.index.automations.items()}
+        self._timed = {name for name, one in self.index.automations.items() if _timed(one)}
 
     @property
     def book(self) -> Mapping[str, Automation]:
         """The automations by name."""
         return self.index.automations
 
+    @property
+    def timed(self) -> bool:
+        """Whether the clock alone may make one of them fire."""
+        return bool(self._timed)
+
     def learn(self, changes: Changes) -> None:
         """Follow what has changed in the database."""
         for automation in changes.put:
             self.index.put(automation)
             self.marks[automation.name] = mark(automation)
+            (self._timed.add if _timed(automation) else self._timed.discard)(automation.name)
         for name in changes.removed:
             self.index.drop(name)
             self.marks.pop(name, None)
+            self._timed.discard(name)
         self.revision = changes.revision
 
 
@@ -43,6 +52,10 @@ def mark(automation: Automation) -> str:
     """What tells signals that were routed under one definition from those that another one would have got."""
     over = automation.resolve_on.fingerprint if automation.resolve_on else ""
     return "/".join((automation.fingerprint, over, "on" if automation.enabled else "off"))
+
+
+def _timed(automation: Automation) -> bool:
+    return automation.enabled and timed(automation.trigger)
 
 
 class Rulebook:
