@@ -112,8 +112,9 @@ def test_what_is_no_pack_is_said_to_be_none(body: bytes) -> None:
 
 
 def test_a_clock_pack_tells_the_time_and_nothing_else() -> None:
-    found = unpack(clock_pack({"tocsin.events/0": 5}))
-    assert (found.pack.reached, found.signals) == ({"tocsin.events/0": 5}, [])
+    reached = {"tocsin.events/0": 5, "tocsin.events/1": 7, "tocsin.external/10": 5, "tocsin.external/2": 5}
+    found = unpack(clock_pack(reached))
+    assert (found.pack.reached, found.signals) == (reached, [])
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ class Pack(msgspec.Struct, frozen=True, omit_defaults=True):
     """Signals of one partition, in their order.
 
     `revision` is that of the automations they were routed by. All signals of an event lie in one pack, and events of
-    one source ("topic/partition") in the order of their offsets, unless they are repeated. `reached` says for each
-    source up to when all that came there has been routed and published: the clock of deadlines.
+    one source ("topic/partition") in the order of their offsets, unless they are repeated. `told` says up to when all
+    that came to which partitions of which topics has been routed and published: the clock of deadlines.
     """
 
     revision: int = 0
@@ -58,7 +58,17 @@ class Pack(msgspec.Struct, frozen=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     events: tuple[Carried, ...] = ()
     signals: tuple[Hit, ...] = ()
-    reached: dict[str, Micros] = {}
+    told: tuple[tuple[Micros, dict[str, list[int]]], ...] = ()
+
+    @property
+    def reached(self) -> dict[str, Micros]:
+        """How far each source is of which that is told."""
+        return {
+            f"{topic}/{number}": at
+            for at, topics in self.told
+            for topic, numbers in topics.items()
+            for number in numbers
+        }
 
 
 _decoder: Final = msgspec.json.Decoder(Pack)
@@ -198,8 +208,12 @@ def seen_now(arrival: Arrival, seen: Seen | None) -> Seen:
 
 
 def clock_pack(reached: Mapping[str, Micros]) -> bytes:
-    """A pack that only tells how far the sources are."""
-    return msgspec.json.encode(Pack(reached=dict(reached)))
+    """A pack that only tells how far the sources are; most are equally far, and it is written often."""
+    together: dict[Micros, dict[str, list[int]]] = {}
+    for source, at in reached.items():
+        topic, _, number = source.rpartition("/")
+        together.setdefault(at, {}).setdefault(topic, []).append(int(number))
+    return msgspec.json.encode(Pack(told=tuple(together.items())))
 
 
 def earliest(reached: Mapping[str, Micros], sources: Sequence[str]) -> Micros | None:
