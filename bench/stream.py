@@ -1,11 +1,12 @@
 """What a stream processor carries: events consumed, matched, state kept, decisions published, on a real Kafka.
 
-    python -m bench.stream [--events 100000] [--cases 1:3 100:12] [--members 1 2] [--keys 1000000]
+    python -m bench.stream [--events 100000] [--cases 1:3 100:12] [--members 1 2] [--keys 1000000] [--deadlines 300]
 
 A case `100:12`: of a hundred events 100 match, and each key fires at its 12th match. It lays events on fresh topics
 before frozen members, and measures from the first event routed until the last signal is decided and its state written.
 `bare` is a loop that fetches and decodes the same events and does nothing else, in the same run. `recovery`: how long
-a fresh member takes to read the states of so many keys. JSON on the standard output.
+a fresh member takes to read the states of so many keys. `deadlines`: how late so many dead man's switches are on
+record, and what share of a core a member takes while nothing comes. JSON on the standard output.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sqlmodel import select
+
 from tests.kafka.broker import ApacheBroker
 from tocsin.automations.evaluate import Place
 from tocsin.automations.model import Automation
@@ -32,6 +35,7 @@ from tocsin.automations.store import apply
 from tocsin.automations.stream_host import StreamHost
 from tocsin.automations.stream_pack import partition_for
 from tocsin.automations.stream_shard import Held, Shard, claim, deltas
+from tocsin.automations.tables import StoredFiring
 from tocsin.events import codec
 from tocsin.events.bus import Message
 from tocsin.events.ids import uuid7
@@ -50,6 +54,7 @@ STATE = (
 START = datetime.now(UTC)
 TICK_S = 0.05
 PATIENCE_S = 120.0
+SETTLE_S, IDLE_S = 5.0, 8.0
 
 # Any, in this file: figures on their way to JSON.
 
@@ -130,6 +135,12 @@ class Member:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.said.append(json.loads(line))
+
+    @property
+    def cpu_s(self) -> float:
+        """What it has taken so far, on all cores."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def send(self, number: signal.Signals) -> None:
         """Freeze it, or let it go on."""
@@ -245,6 +256,49 @@ async def recovery(address: str, keys: int) -> dict[str, Any]:
     return {"keys": keys, "changelog_mb": round(size / 1e6), "seconds": round(seconds, 1)}
 
 
+async def deadlines(address: str, count: int) -> dict[str, Any]:
+    """How late a member records that so many events did not come, one after another."""
+    prefix = f"b{uuid4().hex[:8]}."
+    bus = KafkaBus(address, topic_prefix=prefix)
+    await bus.prepare()
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/bench.db"
+        store = Store.open(url)
+        with store.begin() as session:
+            apply(session, [switch()], START)
+        with members(1, address, prefix, url) as found:
+            wait(found, lambda every: total(every, 2) == WIDTH)
+            await asyncio.sleep(SETTLE_S)
+            before = found[0].cpu_s
+            await asyncio.sleep(IDLE_S)
+            idle = (found[0].cpu_s - before) / IDLE_S
+            for number in range(count):
+                started = Event(
+                    id=uuid7(), event="start", resource={RESOURCE_ID: f"r{number}"}, occurred=datetime.now(UTC)
+                )
+                await bus.publish([Message.of(started)])
+                await asyncio.sleep(TICK_S)
+            wait(found, lambda _: len(lateness(store)) == count)
+        late = lateness(store)
+        store.close()
+    await bus.close()
+    quantiles = {f"p{share}_ms": round(1000 * late[count * share // 100]) for share in (0, 50, 90, 99)}
+    return {"deadlines": count, **quantiles, "idle_cores": round(idle, 3), "load": os.getloadavg()[0]}
+
+
+def switch() -> Automation:
+    """Fires when what has started has not ended after two seconds."""
+    trigger = {"posture": "Proactive", "after": ["start"], "expect": ["end"], "for_each": [RESOURCE_ID], "within": 2}
+    wanted = {"name": "overdue", "trigger": trigger, "actions": [{"type": "do-nothing"}], "rate_limit": None}
+    return Automation.model_validate(wanted)
+
+
+def lateness(store: Store) -> list[float]:
+    """By how many seconds each firing was recorded after it was due, in order."""
+    with store.read() as session:
+        return sorted((one.recorded - one.at).total_seconds() for one in session.exec(select(StoredFiring)))
+
+
 def _by_partition(keys: int) -> list[list[Place]]:
     places: list[list[Place]] = [[] for _ in range(WIDTH)]
     for number in range(keys):
@@ -254,7 +308,7 @@ def _by_partition(keys: int) -> list[list[Place]]:
 
 
 async def run(
-    events: int, kinds: list[tuple[int, int]], counts: list[int], keys: int, address: str | None
+    events: int, kinds: list[tuple[int, int]], counts: list[int], keys: int, switches: int, address: str | None
 ) -> dict[str, Any]:
     """All cases on one broker."""
     with tempfile.TemporaryDirectory() as folder:
@@ -262,11 +316,12 @@ async def run(
         where = address or (broker.address if broker else "")
         try:
             found = [await case(where, events, *kind, count) for kind in kinds for count in counts]
-            recovered = await recovery(where, keys) if keys else None
+            last = {"recovery": await recovery(where, keys) if keys else None}
+            last["deadlines"] = await deadlines(where, switches) if switches else None
         finally:
             if broker:
                 broker.stop()
-    return {"cpus": os.cpu_count(), "python": sys.version.split()[0], "cases": found, "recovery": recovered}
+    return {"cpus": os.cpu_count(), "python": sys.version.split()[0], "cases": found, **last}
 
 
 def kind(text: str) -> tuple[int, int]:
@@ -282,13 +337,15 @@ def main() -> None:
     parser.add_argument("--cases", type=kind, nargs="*", default=[(1, 3), (100, 100), (100, 12)])
     parser.add_argument("--members", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--keys", type=int, default=1_000_000, help="keys to recover; 0: leave that out")
+    parser.add_argument("--deadlines", type=int, default=300, help="switches that go off; 0: leave that out")
     parser.add_argument("--kafka", help="host:port of a broker that runs already")
     parser.add_argument("--member", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.member:
         asyncio.run(member(*given.member))
         return
-    print(json.dumps(asyncio.run(run(given.events, given.cases, given.members, given.keys, given.kafka)), indent=2))
+    figures = run(given.events, given.cases, given.members, given.keys, given.deadlines, given.kafka)
+    print(json.dumps(asyncio.run(figures), indent=2))
 
 
 if __name__ == "__main__":
