@@ -39,7 +39,7 @@ class Automation(BaseModel):
     enabled: bool = True
     tags: Annotated[Sequence[str], AfterValidator(tuple)] = ()
     severity: Severity = "error"
-    rate_limit: Annotated[int, Field(ge=1)] | None = 1_000
+    rate_limit: Annotated[int, Field(ge=1)] | None = 60_000
 
     @model_validator(mode="before")
     @classmethod
