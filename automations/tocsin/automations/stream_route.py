@@ -72,7 +72,7 @@ class Router:
         self._ends: set[tuple[str, int, int]] = set()
         self._reached: dict[str, Micros] = {}
         self._told: dict[str, Micros] = {}
-        self._tell_at, self._count_at, self._behind = 0.0, 0.0, False
+        self._told_at, self._count_at, self._behind = 0.0, 0.0, False
         self.count = 0
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -85,8 +85,8 @@ class Router:
 
     async def turn(self, subscription: KafkaSubscription, width: int) -> None:
         """Route what the bus has now, at most one batch."""
-        pause = max(0.0, self._tell_at - asyncio.get_running_loop().time())
-        records = await subscription.fetch(BATCH, min(WAIT, timedelta(seconds=pause)))
+        pause = timedelta(seconds=max(0.0, self._tell_at - asyncio.get_running_loop().time()))
+        records = await subscription.fetch(BATCH, min(WAIT, pause))
         self._behind = len(records) == BATCH
         if not records:
             return
@@ -103,14 +103,19 @@ class Router:
         for record in records:
             self._reached[f"{record.topic}/{record.partition}"] = record.received - 1
 
+    @property
+    def _tell_at(self) -> float:
+        soon = self._rulebook.rules.timed and not self._behind
+        return self._told_at + (TELL_SOON_S if soon else TELL_EVERY_S)
+
     async def _tell(self, subscription: KafkaSubscription, width: int) -> None:
         """Tell every partition how far the sources are: deadlines wait for it."""
         now = asyncio.get_running_loop().time()
         if now < self._tell_at:
             return
-        soon = self._rulebook.rules.timed and not self._behind
-        self._tell_at = now + (TELL_SOON_S if soon else TELL_EVERY_S)
         ends = await subscription.ends()
+        took = asyncio.get_running_loop().time() - now
+        self._told_at = now + max(0.0, 2 * took - TELL_SOON_S)  # asking takes half of the time at most
         for end in ends:
             source = f"{end.topic}/{end.partition}"
             self._reached[source] = max(self._reached.get(source, 0), end.at)

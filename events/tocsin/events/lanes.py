@@ -11,6 +11,7 @@ from tocsin.events.bus import Message
 from tocsin.events.clock import Micros
 from tocsin.events.farewell import end
 
+ENDS_S = 0.5
 Headers = list[tuple[str, bytes]]
 BY_BROKER = 1
 """A timestamp's type, LogAppendTime: the broker's clock, not the sender's."""
@@ -80,12 +81,16 @@ class End:
 
 
 async def ends(consumer: Any, asker: Any, prefix: str, cluster: str, times: BrokerTime) -> list[End]:
-    """The ends that the consumer has come to, as `asker` is told them now.
+    """The ends that the consumer has come to, as `asker` is told them now; none when it is not told them soon.
 
     It is another consumer, for the broker answers one after another, and a fetch lasts while nothing comes.
     """
     places, asked, wall = list(consumer.assignment()), _now(), time.time_ns() // 1000
-    highs = await asker.end_offsets(places)
+    try:
+        async with asyncio.timeout(ENDS_S):
+            highs = await asker.end_offsets(places)
+    except TimeoutError:  # a partition has no leader: what the others hold must not wait for it
+        return []
     here = [place for place in places if place in consumer.assignment() and consumer.highwater(place) is not None]
     there = [place for place in here if await consumer.position(place) >= highs[place]]
     leaders = {place: _leader(asker._client, place) for place in there}
