@@ -14,7 +14,7 @@ from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 from tocsin.triggers.event import EventTrigger, key_values
 from tocsin.triggers.interest import Interest
 from tocsin.triggers.kinds import CompoundTrigger, Trigger
-from tocsin.triggers.steps import RESOLVES, Signal
+from tocsin.triggers.steps import Signal
 
 RECEIVED = 7
 

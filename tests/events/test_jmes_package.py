@@ -126,10 +126,29 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-ONE_VALUE = (
-    "abs avg ceil contains floor join keys length max merge min not_null nothing reverse sort sum to_array to_number "
-    "to_string type values"
-).split()
+ONE_VALUE = [
+    "abs",
+    "avg",
+    "ceil",
+    "contains",
+    "floor",
+    "join",
+    "keys",
+    "length",
+    "max",
+    "merge",
+    "min",
+    "not_null",
+    "nothing",
+    "reverse",
+    "sort",
+    "sum",
+    "to_array",
+    "to_number",
+    "to_string",
+    "type",
+    "values",
+]
 TWO_VALUES = ("contains", "ends_with", "starts_with", "join", "merge", "not_null", "length")
 
 

@@ -1,6 +1,7 @@
 """OpenLineage: what Airflow, dbt and Spark really send.
 
-Recorded from Airflow 2.10.5 (provider 2.0.0), dbt 1.8 (openlineage-dbt 1.54.0) and Spark 3.5.3 (openlineage-spark 1.53.0).
+Recorded from Airflow 2.10.5 (provider 2.0.0), dbt 1.8 (openlineage-dbt 1.54.0) and Spark 3.5.3 (openlineage-spark
+1.53.0).
 """
 
 import json

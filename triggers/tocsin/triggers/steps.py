@@ -27,7 +27,7 @@ RESOLVES: Final = -1
 class Signal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An event that concerns an automation under a key. `received` is when it came onto the bus.
 
-    `fires`: whoever waits for it remembers nothing, so that it is a firing, and these are the names of the key's labels.
+    `fires`: whoever waits for it remembers nothing, so it is a firing; these are the names of its key's labels.
     """
 
     automation: str
