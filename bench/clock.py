@@ -16,6 +16,7 @@ next: microseconds for one next time, of tocsin, cronsim, croniter and APSchedul
 import argparse
 import asyncio
 import gc
+import json
 import multiprocessing
 import os
 import platform
@@ -56,18 +57,26 @@ COPIES = """
     SELECT slug || '.' || n, {others} FROM schedule, copy WHERE n <= :copies
 """
 
+Figures = dict[str, Any]  # Any: numbers and objects of numbers, for JSON
+
 
 def main() -> None:
-    """Measure what is asked for, print a line for each figure."""
+    """Measure what is asked for, and print it as JSON."""
     asked = _arguments()
-    print(f"{platform.python_version()} on {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    load = round(os.getloadavg()[0], 1)
+    figures: Figures = {"bench": "clock", "python": platform.python_version(), "cores": os.cpu_count(), "load": load}
     if "next" in asked.only:
-        next_times()
+        figures["next_us"] = next_times()
     with databases(asked.sqlite) as fresh:
-        for count in asked.burst if "burst" in asked.only else ():
-            burst(fresh(), count)
-        for spread in (False, True) if "beat" in asked.only else ():
-            beat(fresh(), asked.beat, asked.seconds, spread=spread)
+        if "burst" in asked.only:
+            figures["burst"] = {f"{count:,}": burst(fresh(), count) for count in asked.burst}
+        if "beat" in asked.only:
+            named = {"at one instant": False, "spread over the second": True}
+            figures["beat"] = {
+                name: beat(fresh(), asked.beat, asked.seconds, spread=spread) for name, spread in named.items()
+            }
+    json.dump(figures, sys.stdout, indent=2, ensure_ascii=False)
+    print()
 
 
 def _arguments() -> argparse.Namespace:
@@ -104,8 +113,8 @@ def databases(sqlite: bool) -> Iterator[Callable[[], str]]:
 # --- bursts ---
 
 
-def burst(url: str, count: int) -> None:
-    """All of them due at one instant."""
+def burst(url: str, count: int) -> Figures:
+    """All of them due at one instant: until a reader in another process has the last, and what the loop suffered."""
     store = Store.open(url)
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=AHEAD + count / 5_000)
     kinds = min(count, DEFINITIONS)
@@ -114,11 +123,8 @@ def burst(url: str, count: int) -> None:
     assert datetime.now(UTC) < at - SECOND, "making the schedules took too long"
     seen, blocked = asyncio.run(_served(store, url, count, (at - datetime.now(UTC)).total_seconds() + 120))
     took = max(seen) / 1e6
-    print(
-        f"burst of {count:>7,}: {took:6.2f} s until the last was readable, {count / took:8,.0f}/s, "
-        f"loop blocked at most {blocked * 1e3:.0f} ms"
-    )
     store.close()
+    return {"s": round(took, 2), "per_s": round(count / took), "loop_blocked_ms": round(blocked * 1e3)}
 
 
 def _due_at(at: datetime, number: int) -> Timetable:
@@ -216,8 +222,8 @@ def read(url: str, count: int, told: Connection) -> None:
 # --- a steady beat ---
 
 
-def beat(url: str, count: int, seconds: int, *, spread: bool) -> None:
-    """Schedules of one second each, for a while."""
+def beat(url: str, count: int, seconds: int, *, spread: bool) -> Figures:
+    """Schedules of one second each, for a while: how late each tick was decided, and readable elsewhere."""
     store = Store.open(url)
     anchor = datetime(2026, 1, 1, tzinfo=UTC)
     step = SECOND / count if spread else timedelta(0)
@@ -227,16 +233,19 @@ def beat(url: str, count: int, seconds: int, *, spread: bool) -> None:
     with store.read() as session:
         rows = session.connection().execute(text("SELECT body FROM log ORDER BY seq"))
         decided = [decode(bytes(body)).payload["lateness_s"] * 1e3 for (body,) in rows]
-    how = "spread over the second" if spread else "all at the same instant"
-    print(f"beat of {count:,} for {seconds} s, {how}: loop blocked at most {blocked * 1e3:.0f} ms")
-    _percentiles("decided", decided[: count * seconds])
-    _percentiles("readable", [one / 1e3 for one in seen])
     store.close()
+    return {
+        "schedules": count,
+        "seconds": seconds,
+        "decided": _percentiles(decided[: count * seconds]),
+        "readable": _percentiles([one / 1e3 for one in seen]),
+        "loop_blocked_ms": round(blocked * 1e3),
+    }
 
 
-def _percentiles(name: str, late_ms: list[float]) -> None:
+def _percentiles(late_ms: list[float]) -> Figures:
     cuts = statistics.quantiles(late_ms, n=100)
-    print(f"    {name:>9}: p50 {cuts[49]:7.1f} ms, p99 {cuts[98]:7.1f} ms, most {max(late_ms):7.1f} ms")
+    return {"p50_ms": round(cuts[49], 1), "p99_ms": round(cuts[98], 1), "max_ms": round(max(late_ms), 1)}
 
 
 # --- the cost of a next time ---
@@ -246,7 +255,7 @@ STEPS = 300
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def next_times() -> None:
+def next_times() -> Figures:
     """One next time, in microseconds: going on, and asked anew."""
     from apscheduler.triggers.cron import CronTrigger
     from croniter import croniter  # type: ignore[import-untyped]
@@ -266,15 +275,18 @@ def next_times() -> None:
         "croniter": lambda line: lambda at: croniter(line, at.astimezone(berlin), ret_type=datetime).get_next(),
         "APScheduler": lambda line: _apscheduler_anew(CronTrigger.from_crontab(line, berlin), berlin),
     }
+    figures: Figures = {}
     for line in LINES:
         instants = list(islice(Cron(line, timezone=ZONE).occurrences(SINCE), STEPS))
-        print(f"next of {line!r:>15}, going on: " + ", ".join(_figures(going, partial(_going_on, line))))
-        print(f"{'':>23}   asked anew: " + ", ".join(_figures(anew, partial(_asked_anew, line, instants))))
+        figures[line] = {
+            "going on": _each(going, partial(_going_on, line)),
+            "asked anew": _each(anew, partial(_asked_anew, line, instants)),
+        }
+    return figures
 
 
-def _figures(libraries: dict[str, Any], work: Callable[[Any], object]) -> Iterator[str]:  # Any: either form of asking
-    for name, library in libraries.items():
-        yield f"{name} {_cost(partial(work, library)):.0f} µs"
+def _each(libraries: dict[str, Any], work: Callable[[Any], object]) -> Figures:  # Any: either form of asking
+    return {name: round(_cost(partial(work, library)), 1) for name, library in libraries.items()}
 
 
 def _going_on(line: str, make: Callable[[str], Iterator[Any]]) -> object:
