@@ -29,7 +29,7 @@ from tests.automations.parts import (
     told,
 )
 from tocsin.automations import simulate
-from tocsin.automations.host import Batch, Host, Stale
+from tocsin.automations.host import Batch, Faring, Host, Stale
 from tocsin.automations.model import Automation
 from tocsin.automations.store import enable
 from tocsin.automations.tables import TriggerState
@@ -380,3 +380,14 @@ async def test_a_host_that_serves_stops_when_told(store: Store, name: str) -> No
     stop.set()
     async with asyncio.timeout(5):
         await serving
+
+
+async def test_a_host_says_how_it_fares(store: Store) -> None:
+    define(store, rule("counted", trigger={"expect": ["x"], "threshold": 3, "within": 60}))
+    log(store, happened("x"))
+    stop, said = asyncio.Event(), asyncio.Queue[Faring]()
+    serving = asyncio.create_task(Host(store, LogBus(store), report=said.put_nowait).serve(stop))
+    async with asyncio.timeout(20):
+        assert await said.get() == Faring(lag=0, events=2, remembered=1)  # the event that tells of the rule is one
+    stop.set()
+    await serving

@@ -12,11 +12,11 @@ import asyncio
 import gc
 import logging
 from collections import ChainMap, Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
@@ -41,6 +41,7 @@ from tocsin.triggers.steps import Signal
 BATCH: Final = 1_000
 WAIT: Final = timedelta(milliseconds=500)
 PAUSE_S: Final = 1.0
+REPORT_S: Final = 10.0
 MANY: Final = 1_000
 SETTLED: Final = 10_000
 """How long (microseconds) an event may be on its way from its instant of reception into its writer's transaction."""
@@ -72,8 +73,19 @@ class Batch:
         return not (self.records or self.states)
 
 
+class Faring(NamedTuple):
+    """How a host fares: events that wait, events handled so far, and under how many keys something is remembered."""
+
+    lag: int
+    events: int
+    remembered: int
+
+
 class Host:
-    """One member of the group that evaluates automations; any number may run on one database."""
+    """One member of the group that evaluates automations; any number may run on one database.
+
+    `report` is told every ten seconds how it fares.
+    """
 
     def __init__(
         self,
@@ -84,6 +96,7 @@ class Host:
         topics: Sequence[str] = (EVENTS, EXTERNAL),
         clock: Clock | None = None,
         batch: int = BATCH,
+        report: Callable[[Faring], None] | None = None,
     ) -> None:
         self._store, self._bus, self._group, self._topics = store, bus, group, tuple(topics)
         self._batch = batch
@@ -91,6 +104,7 @@ class Host:
         self._index, self._revision = Index(), -1
         self._next_due: Micros | None = 0  # not known yet: look
         self._behind = False
+        self._report, self._report_at, self._count = report, 0.0, 0
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Handle records until `stop` is set. What is away (broker, database) is waited for."""
@@ -98,11 +112,20 @@ class Host:
             try:
                 async with self._bus.subscribe(self._group, self._topics) as subscription:
                     while not stop.is_set():
-                        await self.turn(subscription)
+                        self._count += await self.turn(subscription)
+                        await self._tell(subscription)
             except (Unavailable, Conflict, OperationalError) as error:
                 _LOG.warning("automations wait: %s", error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PAUSE_S)
+
+    async def _tell(self, subscription: Subscription) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._report is None or now < self._report_at:
+            return
+        self._report_at = now + REPORT_S
+        remembered = await self._store.look(ledger.remembered)
+        self._report(Faring(await subscription.lag(), self._count, remembered))
 
     async def turn(self, subscription: Subscription, wait: timedelta = WAIT) -> int:
         """Handle what the bus has now, at most one batch, or what is due; how many records it was."""

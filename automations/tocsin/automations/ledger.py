@@ -53,9 +53,10 @@ def next_due(session: Session) -> Micros | None:
     return session.exec(select(func.min(TriggerState.due))).one()
 
 
-def remembered(session: Session, automation: str) -> int:
-    """Under how many keys the automation remembers something."""
-    return session.exec(select(func.count()).where(TriggerState.automation == automation)).one()
+def remembered(session: Session, automation: str | None = None) -> int:
+    """Under how many keys the automation (none: all of them together) remembers something."""
+    counted = select(func.count(col(TriggerState.id)))
+    return session.exec(counted.where(TriggerState.automation == automation) if automation else counted).one()
 
 
 def write_states(session: Session, book: Book, states: Mapping[Place, State], read: Remembered, now: datetime) -> bool:

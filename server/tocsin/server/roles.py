@@ -60,9 +60,12 @@ def _processor(parts: Parts) -> Iterator[Service]:
     if parts.settings.streams:
         yield from _stream(parts)
         return
-    from tocsin.automations.host import Host
+    from tocsin.automations.host import Faring, Host
 
-    yield Service("host", Host(parts.store, parts.bus, clock=parts.clock).serve)
+    def report(figures: Faring) -> None:
+        note(parts.settings.home, "processor", figures._asdict())
+
+    yield Service("host", Host(parts.store, parts.bus, clock=parts.clock, report=report).serve)
 
 
 def _sources(parts: Parts) -> Service:

@@ -25,7 +25,7 @@ def health(
 
     The server is asked at TOCSIN_API_URL, or where it listens on this machine. For another role: its process writes a
     mark under TOCSIN_HOME every few seconds, and the mark has to be fresh; with --ready the database has to answer too,
-    and a processor must have taken its partitions over. How a processor on Kafka fares is said along with it.
+    and a processor must have taken its partitions over. How a processor fares is said along with it: its lag, for one.
     """
     settings = load()
     found = _server(settings, ready) if role == "server" else _process(settings, role, ready)
