@@ -10,7 +10,7 @@ import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from tocsin.events.memory import MemoryBus
 from tocsin.server.demo.facts import Facts
 from tocsin.server.demo.producer import Report, over_http, repair_and_report
 from tocsin.server.demo.program import Stage, Verdict, judge, play, prepare, stage, story, until_over
+from tocsin.server.pulse import age
 from tocsin.server.roles import ROLES, Service, services
 from tocsin.server.wiring import Parts
 from tocsin.store.engine import Store
@@ -120,9 +121,11 @@ class Roles:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._begun: dict[str, datetime] = {}
 
     def start(self, role: str) -> None:
         command = [sys.executable, "-m", "tocsin.server", role]
+        self._begun[role] = datetime.now(UTC)
         self._processes[role] = subprocess.Popen(command, env=os.environ | self._environment)
 
     def kill(self, role: str) -> None:
@@ -131,9 +134,19 @@ class Roles:
         assert process.wait(10) == -signal.SIGKILL
 
     def stop(self) -> dict[str, int]:
-        for process in self._processes.values():
+        for role, process in self._processes.items():
+            self._wait_until_up(role)
             process.terminate()
         return {role: process.wait(30) for role, process in self._processes.items()}
+
+    def _wait_until_up(self, role: str) -> None:
+        """One that was just started again knows no signals yet: it has to have made its mark."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._processes[role].poll() is None:
+            mark = age(Path((os.environ | self._environment)["TOCSIN_HOME"]), role)
+            if mark is not None and mark < datetime.now(UTC) - self._begun[role]:
+                return
+            time.sleep(0.05)  # another process works; there is nothing to wait on but its mark
 
 
 @asynccontextmanager
