@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from tests.automations.parts import START, calling, quiet, told
 from tocsin.automations import Automation, CallWebhook
-from tocsin.automations.store import apply, enable, get, list_automations, load, remove, revision
+from tocsin.automations.store import apply, changes, enable, get, list_automations, remove, revision
 from tocsin.automations.tables import StoredAutomation, TriggerState
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.ids import uuid7
@@ -104,7 +104,7 @@ def test_names_are_one_s_own(store: Store, automations: list[Automation], reason
 def test_hosts_load_the_built_in_ones_too(store: Store) -> None:
     applied(store, calling("a", "x"))
     with store.read() as session:
-        assert [one.name for one in load(session)] == ["tocsin.schedules", "a"]
+        assert [one.name for one in changes(session, -1).put] == ["tocsin.schedules", "a"]
 
 
 def test_one_that_this_version_cannot_read_stops_no_other(store: Store) -> None:
@@ -114,4 +114,4 @@ def test_one_that_this_version_cannot_read_stops_no_other(store: Store) -> None:
         row.definition = {"name": "a"}
         session.add(row)
     with store.read() as session:
-        assert [one.name for one in load(session)] == ["tocsin.schedules", "b"]
+        assert [one.name for one in changes(session, -1).put] == ["tocsin.schedules", "b"]

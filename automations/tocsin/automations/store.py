@@ -167,11 +167,6 @@ def changes(session: Session, since: int) -> Changes:
     return Changes(now, put, sorted({*(name for name in gone if name not in known), *unreadable}))
 
 
-def load(session: Session) -> list[Automation]:
-    """Every automation that a host evaluates: the built-in ones and those on record."""
-    return [*BUILTIN, *(one.automation for one in list_automations(session))]
-
-
 def digest(automation: Automation) -> str:
     """What tells this definition from any other, switched on or off."""
     form = automation.model_dump(mode="json", context=COMPARED, exclude={"enabled"})

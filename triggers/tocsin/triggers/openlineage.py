@@ -27,7 +27,6 @@ from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 
 STATES: Final = ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
 
-_JOB_TYPE: Final = {"integration": "integration", "type": "jobType", "processing": "processingType"}
 
 Labels = dict[str, str]
 
