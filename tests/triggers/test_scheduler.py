@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -129,19 +130,30 @@ async def test_what_others_are_at_is_looked_at_again_soon(postgres_store_url: st
     other.close()
 
 
+class ClockAtADoor:
+    """Says that it was asked, and answers when the test lets it."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at, self.asked, self.let_go = at, threading.Event(), threading.Event()
+
+    def now(self) -> datetime:
+        """The time, once the door is open."""
+        self.asked.set()
+        assert self.let_go.wait(60)
+        return self._at
+
+
 @pytest.mark.postgres
 async def test_what_is_made_ready_ahead_is_nowhere_before_its_time(postgres_store_url: str, clock: ManualClock) -> None:
     store, other = Store.open(postgres_store_url), Store.open(postgres_store_url)
     at = await put(store, "h", Cron("0 * * * *"), clock.now()) + HOUR
-    scheduler = Scheduler(store, clock)
-    clock.advance(HOUR - timedelta(milliseconds=100))
+    door = ClockAtADoor(at + timedelta(milliseconds=20))
+    scheduler = Scheduler(store, door)
     ahead = asyncio.create_task(scheduler.turn_ahead(at))
-    async with asyncio.timeout(10):
-        while await other.run(lambda session: len(ticks._due_rows(session, at, 1))):
-            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(door.asked.wait, 60)
     assert await other.look(_logged) == []
     assert await Scheduler(other, clock).turn_ahead(at) is False, "somebody is at it"
-    clock.advance(timedelta(milliseconds=120))
+    door.let_go.set()
     assert await ahead
     (event,) = await other.look(_logged)
     assert (event.occurred, event.payload["lateness_s"]) == (at, 0.02)
