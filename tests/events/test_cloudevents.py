@@ -105,7 +105,14 @@ def test_what_is_no_cloudevent_is_not_taken_for_one() -> None:
 
 
 READ = [
-    pytest.param({"id": str(OWN)}, "id", OWN, id="an id that is a UUID stays"),
+    pytest.param({"id": str(OWN), "source": "/tocsin"}, "id", OWN, id="a tocsin's id stays"),
+    pytest.param({"id": str(OWN), "source": "/tocsin/eu"}, "id", OWN, id="another tocsin's id stays"),
+    pytest.param(
+        {"id": str(OWN), "source": "/tocsins"},
+        "id",
+        derive("cloudevent", "/tocsins", str(OWN)),
+        id="a UUID of anybody else is unique within its source only",
+    ),
     pytest.param({"subject": ...}, "resource_id", DOCUMENT["source"], id="no subject: the source is the resource"),
     pytest.param({"time": ...}, "occurred", NOW, id="without a time it is now"),
     pytest.param({"time": None}, "occurred", NOW, id="null is not there"),
@@ -124,9 +131,10 @@ def test_a_field_is_read(changes: dict[str, Any], field: str, value: Any) -> Non
     assert getattr(read(**changes), field) == value
 
 
-def test_an_id_is_the_events_own_only_together_with_its_source() -> None:
-    assert read(source="/a").id != read(source="/b").id
-    assert read(source="/a").id == read(source="/a", data={"another": "body"}).id
+@pytest.mark.parametrize("number", ["A-1", str(OWN)])
+def test_an_id_is_the_events_own_only_together_with_its_source(number: str) -> None:
+    assert read(source="/a", id=number).id != read(source="/b", id=number).id
+    assert read(source="/a", id=number).id == read(source="/a", id=number, data={"another": "body"}).id
 
 
 REFUSED = [

@@ -2,7 +2,7 @@
 
 ```text
 type          event                       subject, source   resource id: source/subject, or the source alone
-id            id (a UUID, or derived)     data              payload
+id, source    id: derived from both       data              payload
 time          occurred                    others            labels of the resource: cloudevents.<name>
 ```
 
@@ -33,7 +33,7 @@ from tocsin.events.model import RESOURCE_ID, Event
 # Any, in this file: attributes and data of any JSON type.
 
 SOURCE: Final = "/tocsin"
-"""The source under which our own events go out."""
+"""The source under which our own events go out; an installation may add a path, such as `/tocsin/eu`."""
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -220,12 +220,13 @@ def _admitted(made: BaseCloudEvent, now: datetime, occurred: datetime | None) ->
 
 
 def _event_id(source: str, number: str) -> UUID:
-    """The id itself when it is a UUID; any other is unique within its source only, and ours is derived from both."""
+    """An id is unique within its source only, so ours is derived from both; one of a tocsin's is the event's own."""
     try:
         found = UUID(number)
     except ValueError:
         return derive("cloudevent", source, number)
-    return found if str(found) == number else derive("cloudevent", source, number)
+    own = source == SOURCE or source.startswith(f"{SOURCE}/")
+    return found if own and str(found) == number else derive("cloudevent", source, number)
 
 
 def _resource(attributes: Mapping[str, Any]) -> dict[str, str]:
