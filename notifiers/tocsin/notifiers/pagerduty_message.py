@@ -7,7 +7,7 @@ counted in escaped bytes.
 from typing import Any
 
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, cut_json
-from tocsin.notifiers.view import Message, View
+from tocsin.notifiers.view import Action, Message, View
 
 SUMMARY = 1_024
 DEDUP_KEY = 255
@@ -18,7 +18,14 @@ LABELS = 100
 LABEL_BYTES = 1_000
 ITEMS = 50
 
-_ACTIONS = {"trigger": "trigger", "update": "trigger", "resolve": "resolve", "test": "trigger"}
+_ACTIONS: dict[Action, str] = {
+    "trigger": "trigger",
+    "update": "trigger",
+    "repeat": "trigger",
+    "acknowledge": "acknowledge",
+    "resolve": "resolve",
+    "test": "trigger",
+}
 
 
 def render_pagerduty(view: View, *, source: str, client: str, client_url: str | None, minimal: bool) -> Message:

@@ -8,14 +8,15 @@ import msgspec
 
 from tocsin.events.errors import Invalid
 
-Action = Literal["trigger", "update", "resolve", "test"]
+Action = Literal["trigger", "update", "acknowledge", "repeat", "resolve", "test"]
 Severity = Literal["critical", "error", "warning", "info"]
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One revision of one incident as its people should see it. Frozen, and it survives a trip through JSON.
 
-    `items` lists what the incident is about, one line each, newest first; `total` is how many there are in truth.
+    `items` lists what the incident is about, one line each, newest first; `total` is how many there are in truth;
+    `muted` of its alerts are silenced and not among them. `level` counts the steps of escalation behind it.
     """
 
     delivery: UUID
@@ -31,6 +32,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     items: tuple[str, ...] = ()
     total: int = 0
+    route: str = ""
+    state: Literal["open", "acknowledged", "resolved"] = "open"
+    acked_by: str = ""
+    flapping: bool = False
+    muted: int = 0
+    level: int = 0
 
     @property
     def over(self) -> bool:

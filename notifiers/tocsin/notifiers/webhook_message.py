@@ -3,7 +3,7 @@
 from typing import Any
 
 from tocsin.notifiers.fit import clean, cut_json
-from tocsin.notifiers.view import Message, View
+from tocsin.notifiers.view import Action, Message, View
 
 SUBJECT_BYTES = 4_000
 BODY_BYTES = 64_000
@@ -11,7 +11,14 @@ LABELS = 200
 VALUE_BYTES = 1_000
 ITEMS = 100
 
-_TYPES = {"trigger": "opened", "update": "updated", "resolve": "resolved", "test": "test"}
+_TYPES: dict[Action, str] = {
+    "trigger": "opened",
+    "update": "updated",
+    "repeat": "repeated",
+    "acknowledge": "acknowledged",
+    "resolve": "resolved",
+    "test": "test",
+}
 
 
 def render_webhook(view: View, *, minimal: bool) -> Message:
