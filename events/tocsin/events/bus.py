@@ -23,11 +23,12 @@ DEFAULT_WAIT = timedelta(seconds=1)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """Bytes on their way to a topic; `key` decides what stays in order with what."""
+    """Bytes on their way to a topic; `key` decides what stays in order with what. Only Kafka carries `headers`."""
 
     topic: str
     key: str
     body: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
     @classmethod
     def of(cls, event: Event, topic: str = EVENTS) -> Self:

@@ -42,19 +42,19 @@ async def _send(producer: Any, place: Any, messages: Sequence[Message], headers:
     A single message shares aiokafka's batches with others that are on their way; several are batches of their own,
     at a sixth of the cost, and each waits for the one before: behind a failed batch nothing may be written.
     """
-    sealed = [(message.key.encode(), message.body) for message in messages]
+    sealed = [(one.key.encode(), one.body, [*headers, *one.headers]) for one in messages]
     if len(sealed) == 1:
-        [(key, body)], asked, leader = sealed, _now(), _leader(producer.client, place)
-        sent = await (await producer.send(place.topic, body, key, partition=place.partition, headers=headers))
+        [(key, body, told)], asked, leader = sealed, _now(), _leader(producer.client, place)
+        sent = await (await producer.send(place.topic, body, key, partition=place.partition, headers=told))
         if leader == _leader(producer.client, place):
             times.note(leader, asked, _now(), MS * sent.timestamp if sent.timestamp_type == BY_BROKER else None)
         return int(sent.offset)
     batch, held = producer.create_batch(), 0
-    for key, body in sealed:
-        if batch.append(timestamp=None, key=key, value=body, headers=headers) is None:
+    for key, body, told in sealed:
+        if batch.append(timestamp=None, key=key, value=body, headers=told) is None:
             await _send_batch(producer, place, batch)
             batch, held = producer.create_batch(), 0
-            batch.append(timestamp=None, key=key, value=body, headers=headers)
+            batch.append(timestamp=None, key=key, value=body, headers=told)
         held += 1
     return await _send_batch(producer, place, batch) + held - 1
 
