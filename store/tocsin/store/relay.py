@@ -9,7 +9,7 @@ off by the database and moves no position.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, cast
 from uuid import uuid4
@@ -37,20 +37,32 @@ FIRST_DELAY: Final = timedelta(milliseconds=200)
 LONGEST_DELAY: Final = timedelta(seconds=5)
 RELAYED: Final = frozenset(topic.name for topic in TOPICS)
 
+Report = Callable[[int, int], None]
+"""Told how far the bus lies behind, and how many attempts have failed in a row."""
+
 _log = structlog.get_logger(__name__)
 
 
 class Relay:
     """Moves what stands in the log of `store` to the same topics of `bus`, at most `batch` records at a time.
 
-    `ttl` is how long another relay waits for one that has fallen silent.
+    `ttl` is how long another relay waits for one that has fallen silent. Relays of one `group` take turns, under one
+    position.
     """
 
     def __init__(
-        self, store: Store, bus: Bus, clock: Clock | None = None, *, batch: int = BATCH, ttl: timedelta = LEASE
+        self,
+        store: Store,
+        bus: Bus,
+        clock: Clock | None = None,
+        *,
+        batch: int = BATCH,
+        ttl: timedelta = LEASE,
+        group: str = GROUP,
+        report: Report | None = None,
     ) -> None:
         self._store, self._bus, self._clock = store, bus, clock or SystemClock()
-        self._batch, self._ttl = batch, ttl
+        self._batch, self._ttl, self._group, self._report = batch, ttl, group, report
         self._owner = str(uuid4())
         self._follower = Follower()
         self._lease: leases.Lease | None = None
@@ -62,7 +74,8 @@ class Relay:
         with self._store.watch(CHANNEL) as watch:
             while not stop.is_set():
                 error = await self._turn(stop)
-                failures = _back(failures) if error is None else _away(failures, error)
+                failures = self._back(failures) if error is None else self._away(failures, error)
+                await self._told(failures)
                 if failures or self._lease is None:
                     await first(asyncio.sleep(delay(failures).total_seconds()), stop.wait())
                 else:
@@ -71,7 +84,7 @@ class Relay:
 
     async def lag(self) -> int:
         """How many numbers the bus lies behind the log; a number that was rolled back counts as well."""
-        return await self._store.look(_behind)
+        return await self._store.look(self._behind)
 
     async def _turn(self, stop: asyncio.Event) -> Exception | None:
         """Move what is there; what stood in the way, if it may pass by itself."""
@@ -80,7 +93,7 @@ class Relay:
                 await self._move(stop)
         except Conflict as error:
             self._lease = None
-            _log.info("relay.fenced", reason=str(error))
+            _log.info("relay.fenced", group=self._group, reason=str(error))
         except (Unavailable, Invalid, OperationalError) as error:
             self._after = None
             return error
@@ -91,12 +104,12 @@ class Relay:
         now, held = self._clock.now(), self._lease
         if held is None or held.expires - now < self._ttl / 2:
             self._lease = await self._store.run(
-                lambda session: leases.acquire(session, GROUP, self._owner, now, self._ttl)
+                lambda session: leases.acquire(session, self._group, self._owner, now, self._ttl)
             )
         if self._lease is None:
             return False
         if held is None or held.fence != self._lease.fence or self._after is None:
-            self._after = await self._store.look(_position)
+            self._after = await self._store.look(self._position)
         return True
 
     async def _move(self, stop: asyncio.Event) -> None:
@@ -123,29 +136,57 @@ class Relay:
     async def _publish(self, records: Sequence[Record]) -> None:
         wanted = [record for record in records if record.topic in RELAYED]
         try:
-            await self._bus.publish([Message(record.topic, record.key, record.body) for record in wanted])
+            await self._bus.publish([_message(record) for record in wanted])
         except BadEvent:
             for record in wanted:
-                await self._publish_alone(record)
+                await self._publish_alone(record, _message(record), self._bus)
 
-    async def _publish_alone(self, record: Record) -> None:
+    async def _publish_alone(self, record: Record, message: Message, letters: Bus) -> None:
         try:
-            await self._bus.publish([Message(record.topic, record.key, record.body)])
+            await self._bus.publish([message])
         except BadEvent as error:
-            letter = DeadLetter.of(record, GROUP, f"{error}; its body stays in the log under this offset")
-            await self._bus.publish([_without_body(letter).message()])
+            await self._bury(record, str(error), letters)
+
+    async def _bury(self, record: Record, reason: str, letters: Bus) -> None:
+        letter = DeadLetter.of(record, self._group, f"{reason}; its body stays in the log under this offset")
+        await letters.publish([_without_body(letter).message()])
 
     async def _mark(self, records: Sequence[Record]) -> None:
         """Store that these records are on the bus. Raises `Conflict` when the lease has gone to another relay."""
         if records:
             self._lease = await self._store.run(lambda session: self._marked(session, records[-1]))
+            await self._told(0)
+
+    async def _told(self, failures: int) -> None:
+        if self._report is not None:
+            with contextlib.suppress(OperationalError):
+                self._report(await self.lag(), failures)
 
     def _marked(self, session: Session, last: Record) -> leases.Lease:
         assert self._lease is not None
         lease = leases.renew(session, self._lease, self._clock.now(), self._ttl)
-        if lease is None or not positions.advance(session, GROUP, [last]):
+        if lease is None or not positions.advance(session, self._group, [last]):
             raise Conflict("relay: another one has taken over")
         return lease
+
+    def _position(self, session: Session) -> int:
+        """The number of the last entry that is on the bus."""
+        return positions.offsets(session, self._group).get((STREAM, 0), 1) - 1
+
+    def _behind(self, session: Session) -> int:
+        newest = session.exec(select(func.max(LogEntry.seq))).one()
+        return max(0, (newest or 0) - self._position(session))
+
+    def _away(self, failures: int, error: Exception) -> int:
+        """One failure more; only the first of an outage is told."""
+        if failures == 0:
+            _log.warning("relay.waiting", group=self._group, reason=str(error))
+        return failures + 1
+
+    def _back(self, failures: int) -> int:
+        if failures:
+            _log.info("relay.resumed", group=self._group, failures=failures)
+        return 0
 
     async def _leave(self) -> None:
         lease, self._lease = self._lease, None
@@ -159,28 +200,9 @@ def delay(failures: int) -> timedelta:
     return min(FIRST_DELAY * (1 << min(failures - 1, 10)), LONGEST_DELAY) if failures else STANDBY
 
 
-def _position(session: Session) -> int:
-    """The number of the last entry that is on the bus."""
-    return positions.offsets(session, GROUP).get((STREAM, 0), 1) - 1
-
-
-def _behind(session: Session) -> int:
-    newest = session.exec(select(func.max(LogEntry.seq))).one()
-    return max(0, (newest or 0) - _position(session))
-
-
 def _without_body(letter: DeadLetter) -> DeadLetter:
     return msgspec.structs.replace(letter, body=b"")
 
 
-def _away(failures: int, error: Exception) -> int:
-    """One failure more; only the first of an outage is told."""
-    if failures == 0:
-        _log.warning("relay.waiting", reason=str(error))
-    return failures + 1
-
-
-def _back(failures: int) -> int:
-    if failures:
-        _log.info("relay.resumed", failures=failures)
-    return 0
+def _message(record: Record) -> Message:
+    return Message(record.topic, record.key, record.body)
