@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -34,9 +34,9 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=BROKER://127.0.0.1:{port}
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=BROKER
 log.dirs={data}
@@ -100,18 +100,32 @@ class TansuBroker:
 
 
 class ApacheBroker:
-    """One node of Apache Kafka with its own folder and ports, which it keeps over a restart."""
+    """One node of Apache Kafka with its own folder and ports, which it keeps over a restart.
+
+    `guarded`: more listeners, each with its security protocol; `addresses` has them all by name. `settings`: more lines
+    of its configuration; `users`: those it knows from the beginning, in the words of `kafka-storage --add-scram`.
+    """
 
     idempotent = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        guarded: Mapping[str, str] | None = None,
+        settings: str = "",
+        users: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._classes = f"{jars()}/*"
         self._properties = folder / "server.properties"
-        port, controller = free_port(), free_port()
-        self.address = f"127.0.0.1:{port}"
-        self._properties.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
-        self._format()
+        protocols = {"BROKER": "PLAINTEXT", **(guarded or {})}
+        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in protocols}
+        self.address = self.addresses["BROKER"]
+        listeners = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
+        asked = ",".join(f"{name}:{protocol}" for name, protocol in protocols.items())
+        places = {"controller": free_port(), "data": folder / "data"}
+        self._properties.write_text(PROPERTIES.format(listeners=listeners, protocols=asked, **places) + settings)
+        self._format(users)
         self.start()
 
     def start(self) -> None:
@@ -137,10 +151,11 @@ class ApacheBroker:
         """Let a frozen process go on."""
         self._child.send(signal.SIGCONT)
 
-    def _format(self) -> None:
+    def _format(self, users: Sequence[str]) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*JAVA, "-cp", self._classes, "kafka.tools.StorageTool", "format"]
-        _run([*tool, "-t", cluster, "-c", str(self._properties)], PATIENCE_S)
+        known = [word for user in users for word in ("--add-scram", user)]
+        _run([*tool, "-t", cluster, "-c", str(self._properties), *known], PATIENCE_S)
 
 
 class Child:

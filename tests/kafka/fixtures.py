@@ -13,9 +13,16 @@ import pytest
 from tests.kafka.broker import ApacheBroker, Broker, NoBroker, open_broker
 
 if TYPE_CHECKING:
+    from tests.kafka.guarded import GuardedBroker
     from tocsin.events.kafka import KafkaBus
 
-MARKS = {"kafka": "kafka", "kafka_broker": "kafka", "kafka_bus": "kafka", "apache_kafka": "apache"}
+MARKS = {
+    "kafka": "kafka",
+    "kafka_broker": "kafka",
+    "kafka_bus": "kafka",
+    "apache_kafka": "apache",
+    "guarded_kafka": "apache",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,6 +61,19 @@ def apache_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             return
     try:
         own = ApacheBroker(tmp_path_factory.mktemp("apache-kafka"))
+    except NoBroker as reason:
+        _without(reason)
+    yield own
+    own.stop()
+
+
+@pytest.fixture(scope="session")
+def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """Apache Kafka that lets nobody in without a password or a certificate, on a listener for each way to ask."""
+    from tests.kafka.guarded import GuardedBroker
+
+    try:
+        own = GuardedBroker(tmp_path_factory.mktemp("guarded-kafka"))
     except NoBroker as reason:
         _without(reason)
     yield own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from sqlmodel import select
 
 from tests.kafka.broker import ApacheBroker
+from tests.kafka.guarded import PASSWORD, GuardedBroker
 from tocsin.automations import store as automations
 from tocsin.automations.model import Automation
 from tocsin.events import codec
@@ -19,7 +21,7 @@ from tocsin.events.kafka import KafkaBus
 from tocsin.events.model import Event
 from tocsin.events.topics import Topic
 from tocsin.server.roles import run_roles
-from tocsin.server.settings import Settings
+from tocsin.server.settings import Settings, load
 from tocsin.store.engine import Store
 from tocsin.store.tables import LogEntry
 from tocsin.triggers import source_store
@@ -44,8 +46,32 @@ async def test_a_message_of_somebody_else_fires_an_automation_on_kafka(
     apache_kafka: ApacheBroker, topic_prefix: str, home: Path
 ) -> None:
     settings = Settings(home=home, kafka_bootstrap_servers=apache_kafka.address, kafka_topic_prefix=topic_prefix)
-    outside = KafkaBus(apache_kafka.address)
-    topic = f"{topic_prefix}shop"
+    await go_the_way(settings, KafkaBus(apache_kafka.address))
+
+
+@pytest.mark.timeout(180)
+async def test_all_of_it_goes_through_the_lock_of_a_guarded_kafka(
+    guarded_kafka: GuardedBroker,
+    topic_prefix: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Topics, relay, source, stream and dead letters find their way by the settings alone, and say no password."""
+    address, access = guarded_kafka.ways["SCRAM-SHA-512 over TLS"]
+    given = {name: value for name, value in asdict(access).items() if value}
+    given |= {"bootstrap_servers": address, "topic_prefix": topic_prefix}
+    for name, value in given.items():
+        monkeypatch.setenv(f"TOCSIN_KAFKA_{name.upper()}", value)
+    await go_the_way(load(), KafkaBus(address, access=access))
+    told = "".join(capsys.readouterr())
+    assert f"Kafka at {address} by SASL_SSL with SCRAM-SHA-512 as" in told
+    assert PASSWORD not in told
+
+
+async def go_the_way(settings: Settings, outside: KafkaBus) -> None:
+    """Somebody writes to a topic of his own through `outside`; it ends when the automation has fired."""
+    topic = f"{settings.kafka_topic_prefix}shop"
     await outside.prepare([Topic(topic, "a shop's", 2, timedelta(days=1))])
     mapping = Mapping(event="'orders.unpaid'", resource="body.id")
     store, now, stop = Store.open(settings.url, create=True), datetime.now(UTC), asyncio.Event()

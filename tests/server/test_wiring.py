@@ -6,11 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from tocsin.events.bus import Message
 from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.kafka import KafkaBus
 from tocsin.events.topics import TOPICS
+from tocsin.server.logs import set_up
+from tocsin.server.roles import run_roles
 from tocsin.server.settings import Settings
 from tocsin.server.wiring import make_topics, open_parts
 from tocsin.store.logbus import LogBus
@@ -49,3 +52,27 @@ async def test_without_a_broker_there_are_no_topics_to_make() -> None:
 async def test_a_broker_that_is_away_is_named() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         await make_topics(Settings(kafka_bootstrap_servers="127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("role", ["server", "processor"])
+async def test_settings_of_kafka_that_do_not_fit_together_end_a_role_at_its_start(home: Path, role: str) -> None:
+    settings = Settings(home=home, kafka_bootstrap_servers="127.0.0.1:9", kafka_security_protocol="SASL_SSL")
+    with pytest.raises(Invalid, match="SASL_SSL needs TOCSIN_KAFKA_SASL_MECHANISM, TOCSIN_KAFKA_SASL_USERNAME, "):
+        await run_roles([role], settings)
+
+
+async def test_a_password_that_travels_unencrypted_is_warned_of(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(
+        home=home,
+        kafka_bootstrap_servers="127.0.0.1:9",
+        kafka_security_protocol="SASL_PLAINTEXT",
+        kafka_sasl_mechanism="PLAIN",
+        kafka_sasl_username="tocsin",
+        kafka_sasl_password=SecretStr("hunter22-and-more"),
+    )
+    set_up(settings)
+    async with open_parts(settings):
+        pass
+    told = capsys.readouterr().err
+    assert "the password for Kafka travels unencrypted" in told
+    assert "hunter22" not in told + repr(settings)

@@ -14,6 +14,7 @@ from tocsin.events.ids import derive
 from tocsin.events.model import Event
 from tocsin.triggers.source import KafkaSource, event_of, source_of
 from tocsin.triggers.source_reader import take
+from tocsin.triggers.sources import same_cluster
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SENT = NOW - timedelta(minutes=5)
@@ -136,3 +137,18 @@ def test_an_event_that_grows_beyond_what_is_kept_is_bad_alone() -> None:
     assert [event.event for event, _ in taken.events] == ["orders.paid"]
     assert list(taken.bad) == [0]
     assert "at most 1,000,000" in taken.bad[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "ours", "same"),
+    [
+        pytest.param("a:1,b:2", "a:1,b:2", True, id="the same"),
+        pytest.param("b:2, a:1", "a:1,b:2", True, id="in another order"),
+        pytest.param("b:2", "a:1,b:2", True, id="one of its servers"),
+        pytest.param("b:2,c:3", "a:1,b:2", False, id="a stranger among them"),
+        pytest.param("a:11", "a:1", False, id="another port"),
+        pytest.param("a:1", None, False, id="none of ours"),
+    ],
+)
+def test_how_we_log_in_is_shown_to_no_other_cluster(address: str, ours: str | None, same: bool) -> None:
+    assert same_cluster(address, ours) is same

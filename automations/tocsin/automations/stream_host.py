@@ -91,7 +91,7 @@ class StreamHost:
         """One membership in all groups; ends with the first part that fails."""
         await self._rulebook.refresh()
         lanes = self._lanes = Lanes(await self._room())
-        intake = Intake(self._bus.address, self._bus.prefix, lanes, self._silence)
+        intake = Intake(self._bus.address, self._bus.prefix, lanes, self._silence, self._bus.access)
         try:
             await intake.start()
             async with asyncio.TaskGroup() as group:

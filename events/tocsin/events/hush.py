@@ -1,4 +1,4 @@
-"""A library that complains a hundred times a second while its server is away is heard once in a while."""
+"""What a library complains of a hundred times a second while its server is away is heard once; a password never."""
 
 import logging
 import time
@@ -26,6 +26,15 @@ class Hush(logging.Filter):
             return False
         self._told[key] = now
         return True
+
+
+class Discreet(logging.Filter):
+    """Keeps back what aiokafka writes at DEBUG of a login: the request, with the password in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be heard."""
+        said = record.args if isinstance(record.args, tuple) else (record.args,)
+        return not any(type(one).__name__.startswith("SaslAuthenticateRequest") for one in said)
 
 
 def hush(library: str, filter_: logging.Filter) -> None:

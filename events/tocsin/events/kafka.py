@@ -28,7 +28,8 @@ from tocsin.events.bus import DEFAULT_WAIT, DeadLetter, Message, Record
 from tocsin.events.errors import BadEvent, Conflict, Invalid, TocsinError, Unavailable
 from tocsin.events.farewell import end
 from tocsin.events.holdings import Membership, Place
-from tocsin.events.hush import Hush, hush
+from tocsin.events.hush import Discreet, Hush, hush
+from tocsin.events.kafka_access import OPEN, Access
 from tocsin.events.lanes import End, Headers, end_consumer, ends, send_lanes
 from tocsin.events.topic_plan import MAX_MESSAGE_BYTES
 from tocsin.events.topics import EVENTS, TOPICS, Topic
@@ -39,8 +40,7 @@ _MS: Final = timedelta(milliseconds=1)
 _GONE: Final = "some of these records went to another member of the group; they are handled there"
 
 hush("aiokafka", Hush())
-# Any: aiokafka's settings have no types of their own.
-Settings = Mapping[str, Any]
+hush("aiokafka", Discreet())
 Lanes = dict[TopicPartition, list[Message]]
 
 
@@ -49,8 +49,8 @@ class KafkaBus:
 
     `topic_prefix` stands before every topic and group of this bus, so that installations can share a cluster.
     `idempotent=False` is for brokers without idempotent producers: a lost answer may then double a message.
-    `security` holds aiokafka's own settings (security_protocol, ssl_context, sasl_…). Nothing connects before the
-    first use; publishing gives up after `delivery_timeout`.
+    `access`: TLS and SASL; Invalid when its files are no good. Nothing connects before the first use; publishing gives
+    up after `delivery_timeout`.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class KafkaBus:
         session_timeout: timedelta = timedelta(seconds=8),
         heartbeat: timedelta = timedelta(seconds=1),
         handover: timedelta = timedelta(seconds=5),
-        security: Settings | None = None,
+        access: Access = OPEN,
     ) -> None:
-        self.address, self.prefix, self.handover = bootstrap_servers, topic_prefix, handover
+        self.address, self.prefix, self.handover, self.access = bootstrap_servers, topic_prefix, handover, access
         self._delivery_s = delivery_timeout.total_seconds()
         self.patience_s = 2 * request_timeout.total_seconds()
         timeout = {"request_timeout_ms": request_timeout // _MS}
-        self._connection = {"bootstrap_servers": bootstrap_servers, **timeout, **(security or {})}
+        self._connection = {"bootstrap_servers": bootstrap_servers, **timeout, **access.client_settings()}
         self._writing = {"enable_idempotence": idempotent, "acks": "all", **_SIZES}
         self._reading = {
             "enable_auto_commit": False,
@@ -188,7 +188,7 @@ class KafkaBus:
                 return self._away(str(error) or type(error).__name__)
 
     def _away(self, why: str) -> Unavailable:
-        return Unavailable(f"Kafka at {self.address}: {why}; see that it runs and that the address is right")
+        return Unavailable(f"Kafka at {self.address}: {why}; see that it runs there and lets us in by {self.access}")
 
     def _missing(self, topic: str) -> Invalid:
         return Invalid(f"Kafka at {self.address}: {topic} does not exist; `tocsin db upgrade` makes tocsin's own")

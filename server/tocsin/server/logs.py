@@ -102,4 +102,6 @@ def _ending(people: bool) -> list[structlog.types.Processor]:
 
 def _secrets(settings: Settings) -> list[str]:
     held = [settings.key, settings.secret_key.get_secret_value() if settings.secret_key else None]
-    return [part for text in held if text for part in text.split(",")]
+    whole = [settings.kafka_sasl_password, settings.kafka_ssl_key_password]
+    keys = [part for text in held if text for part in text.split(",")]
+    return [*keys, *(secret.get_secret_value() for secret in whole if secret)]

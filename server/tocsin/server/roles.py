@@ -18,7 +18,7 @@ import structlog
 from tocsin.events.errors import Invalid, TocsinError
 from tocsin.server.logs import set_up
 from tocsin.server.pulse import beat, note
-from tocsin.server.settings import Settings
+from tocsin.server.settings import Settings, kafka_access
 from tocsin.server.wiring import Parts, open_parts, topics_ready
 
 GRACE: Final = timedelta(seconds=16)
@@ -72,7 +72,8 @@ def _sources(parts: Parts) -> Service:
     from tocsin.triggers.sources import Sources
 
     address, prefix = parts.settings.kafka_bootstrap_servers, parts.settings.kafka_topic_prefix
-    sources = Sources(parts.store, parts.bus, address=address, group_prefix=prefix, clock=parts.clock)
+    access = kafka_access(parts.settings)
+    sources = Sources(parts.store, parts.bus, address=address, access=access, group_prefix=prefix, clock=parts.clock)
     return Service("sources", sources.serve)
 
 
@@ -103,6 +104,11 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
         from tocsin.store.relay import Relay
 
         yield Service("relay", Relay(parts.store, parts.bus).serve)
+    if parts.settings.cloudevents_topic:
+        from tocsin.server.cloudevents_out import outlet_of, write
+
+        outlet = outlet_of(parts.settings)
+        yield Service("cloudevents", lambda stop: write(parts, outlet, stop))
 
 
 def _worker(parts: Parts) -> Iterator[Service]:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from tocsin.events.errors import Invalid
+from tocsin.events.kafka_access import Access, Mechanism, Protocol
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -31,6 +32,45 @@ class Settings(BaseSettings):
         default="",
         pattern=r"^[A-Za-z0-9._-]*$",
         description="Stands before every topic and group, so that installations can share a Kafka cluster.",
+    )
+    kafka_security_protocol: Protocol = Field(
+        default="PLAINTEXT",
+        description="How Kafka is reached: `PLAINTEXT`, `SSL` (TLS), `SASL_PLAINTEXT` (by name and password, not "
+        "encrypted) or `SASL_SSL`.",
+    )
+    kafka_sasl_mechanism: Mechanism | None = Field(
+        default=None, description="How name and password are shown: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="Who we are to Kafka.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="The password that goes with it.")
+    kafka_ssl_cafile: Path | None = Field(
+        default=None, description="Who may sign for the brokers: certificates, PEM. Unset: whoever the system trusts."
+    )
+    kafka_ssl_certfile: Path | None = Field(
+        default=None, description="Our own certificate, PEM, for a cluster that asks for one."
+    )
+    kafka_ssl_keyfile: Path | None = Field(
+        default=None, description="The certificate's key, PEM. Unset: it stands in the certificate's file."
+    )
+    kafka_ssl_key_password: SecretStr | None = Field(default=None, description="What opens that key, if it is sealed.")
+    cloudevents_topic: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Kafka topic, by its full name, to which a dispatcher writes events as CloudEvents. It must exist.",
+    )
+    cloudevents_mode: Literal["structured", "binary"] = Field(
+        default="structured", description="The form that they have there."
+    )
+    cloudevents_events: str = Field(
+        default="tocsin.*",
+        min_length=1,
+        description="Which ones: names, comma separated, with `*` for one character or more.",
+    )
+    cloudevents_source: str = Field(
+        default="/tocsin",
+        pattern=r"^/tocsin(/[A-Za-z0-9._~-]+)*$",
+        description="The `source` of our CloudEvents, wherever they go: `/tocsin`, or a path below it that tells "
+        "installations apart.",
     )
     home: Path = Field(
         default_factory=lambda: Path("~/.tocsin").expanduser(),
@@ -97,6 +137,20 @@ class Settings(BaseSettings):
     def key(self) -> str | None:
         """The API key in the clear, or None when the API is open (loopback only)."""
         return self.api_key.get_secret_value() if self.api_key else None
+
+
+def kafka_access(settings: Settings) -> Access:
+    """How the Kafka of the settings is reached. Raises Invalid naming the variables that do not fit together."""
+    opened = {name: _clear(getattr(settings, f"kafka_{name}")) for name in Access.__slots__}
+    # Any: pydantic has checked each of them.
+    chosen: dict[str, Any] = {name: value for name, value in opened.items() if value}
+    return Access(**chosen)
+
+
+def _clear(value: object) -> str | None:
+    if value is None:
+        return None
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def load(**given: str | int | None) -> Settings:

@@ -12,7 +12,7 @@ from tocsin.events.bus import Bus
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Unavailable
 from tocsin.server.logs import Redaction
-from tocsin.server.settings import Settings, share
+from tocsin.server.settings import Settings, kafka_access, share
 from tocsin.store.engine import Store
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def open_store(settings: Settings) -> Store:
 def open_bus(settings: Settings, store: Store) -> Bus:
     """Kafka when the settings name it, else the log table."""
     if settings.kafka_bootstrap_servers:
-        return _kafka(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        return _kafka(settings, settings.kafka_bootstrap_servers)
     from tocsin.store.logbus import LogBus
 
     return LogBus(store)
@@ -66,7 +66,7 @@ async def open_parts(settings: Settings, clock: Clock | None = None) -> AsyncIte
 async def make_topics(settings: Settings) -> None:
     """Make the topics that the broker of the settings lacks; nothing without one. Raises Unavailable and Invalid."""
     if settings.kafka_bootstrap_servers:
-        bus = _kafka(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        bus = _kafka(settings, settings.kafka_bootstrap_servers)
         try:
             await bus.prepare()
         finally:
@@ -97,12 +97,15 @@ async def _either(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _kafka(bootstrap_servers: str, prefix: str) -> "KafkaBus":
+def _kafka(settings: Settings, bootstrap_servers: str) -> "KafkaBus":
     from tocsin.events.kafka import KafkaBus
 
-    return KafkaBus(bootstrap_servers, topic_prefix=prefix)
+    access = kafka_access(settings)
+    if access.bare:
+        logger.warning("the password for Kafka travels unencrypted; SASL_SSL or a SCRAM mechanism hides it")
+    return KafkaBus(bootstrap_servers, topic_prefix=settings.kafka_topic_prefix, access=access)
 
 
 def _bus_name(settings: Settings) -> str:
     servers = settings.kafka_bootstrap_servers
-    return f"Kafka at {servers}" if servers else "the database's log"
+    return f"Kafka at {servers} by {kafka_access(settings)}" if servers else "the database's log"

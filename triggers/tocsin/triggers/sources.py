@@ -11,6 +11,7 @@ from sqlmodel import Session
 from tocsin.events.bus import Bus
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
+from tocsin.events.kafka_access import OPEN, Access
 from tocsin.store.engine import Store
 from tocsin.triggers.source import KafkaSource, source_of
 from tocsin.triggers.source_store import CHANNEL, list_rows
@@ -33,8 +34,9 @@ class _Running:
 class Sources:
     """The readers of one process.
 
-    Dead letters go to `bus`. `address`: the Kafka of sources that name none of their own; `group_prefix` stands before
-    the consumer groups. Kafka's library is not loaded before there is a source.
+    Dead letters go to `bus`. `address`: the Kafka of sources that name none of their own, reached by `access`; no other
+    cluster is shown that. `group_prefix` stands before the consumer groups. Kafka's library is not loaded before there
+    is a source.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Sources:
         bus: Bus,
         *,
         address: str | None = None,
+        access: Access = OPEN,
         group_prefix: str = "",
         clock: Clock | None = None,
     ) -> None:
         self._store, self._bus, self._clock = store, bus, clock or SystemClock()
-        self._address, self._group_prefix = address, group_prefix
+        self._address, self._access, self._group_prefix = address, access, group_prefix
         self._outside: dict[str, KafkaBus] = {}
         self._running: dict[str, _Running] = {}
 
@@ -83,7 +86,8 @@ class Sources:
         if address is None:
             _LOG.warning("source %s: no Kafka is set; give it bootstrap_servers", source.name)
             return
-        outside = self._outside.setdefault(address, KafkaBus(address))
+        access = self._access if same_cluster(address, self._address) else OPEN
+        outside = self._outside.setdefault(address, KafkaBus(address, access=access))
         reader = SourceReader(
             source, self._store, self._bus, outside, group_prefix=self._group_prefix, clock=self._clock
         )
@@ -96,6 +100,15 @@ class Sources:
         for one in ending:
             one.stop.set()
         await asyncio.gather(*(one.task for one in ending))
+
+
+def same_cluster(address: str, ours: str | None) -> bool:
+    """Whether every server of `address` is one of `ours`: only then it may see how we log in there."""
+    return _servers(address) <= _servers(ours or "")
+
+
+def _servers(address: str) -> set[str]:
+    return {one.strip() for one in address.split(",")}
 
 
 def _listed(session: Session) -> dict[str, tuple[datetime, KafkaSource]]:
