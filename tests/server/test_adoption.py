@@ -145,7 +145,7 @@ async def test_a_change_is_taken_up_within_a_second(store: Store, clock: ManualC
     with store.watch("schedules") as watch:
         while [row.kind for row in await store.look(list_schedules)] != ["interval"]:
             await watch.wait(timedelta(milliseconds=50))
-            assert loop.time() - began < 10
+            assert loop.time() - began < 60
     stop.set()
     await serving
 

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -304,11 +303,16 @@ def test_help_is_quick_and_lists_every_command() -> None:
     command = [sys.executable, "-m", "tocsin.server", "--help"]
     best, printed = 60.0, ""
     for _ in range(3):
-        began = time.perf_counter()
+        began = cpu_of_children_s()
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        best = min(best, time.perf_counter() - began)
+        best = min(best, cpu_of_children_s() - began)
     assert [name for name in app if not name.startswith("-") and name not in printed] == []
-    assert best < 2, "on a quiet machine it takes 0.2 s"
+    assert best < 2, "it takes 0.2 s of a processor, however busy the machine is"
+
+
+def cpu_of_children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def test_help_loads_no_room() -> None:

@@ -27,7 +27,7 @@ from tocsin.flows.deployments import Deployment
 def load(day: str = "today"):
     return day
 
-d = Deployment(name="load", entrypoint="flows.py:load", schedules=[{"interval": 3600, "slug": "hourly"}])
+d = Deployment(name="load", entrypoint="flows.py:load", schedules=[{"cron": "0 0 29 2 *", "slug": "rare"}])
 """
 
 

@@ -88,7 +88,7 @@ async def processes(environment: dict[str, str], *roles: str) -> AsyncIterator[N
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
-        ended = [await asyncio.to_thread(process.wait, 30) for process in started]
+        ended = [await asyncio.to_thread(process.wait, 60) for process in started]
     assert ended == [0] * len(roles)
 
 
@@ -100,7 +100,7 @@ async def ready(url: str) -> None:
 
 def answers(url: str) -> bool:
     try:
-        return bool(urlopen(f"{url}/api/ready", timeout=5).status == 200)
+        return bool(urlopen(f"{url}/api/ready", timeout=30).status == 200)
     except OSError:
         return False
 
@@ -169,7 +169,7 @@ async def test_what_was_answered_is_stored_however_the_server_ends(sqlite_url: s
         while len(client.answers) < 1_000:
             await asyncio.sleep(0.001)
     server.send_signal(number)
-    assert await asyncio.to_thread(server.wait, 20) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
+    assert await asyncio.to_thread(server.wait, 60) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
     await asyncio.gather(posting, return_exceptions=True)
     with store.read() as session:
         stored = set(session.exec(select(LogEntry.id)))

@@ -20,7 +20,7 @@ from tocsin.server.settings import Settings
 from tocsin.server.wiring import open_parts, topics_ready
 
 NONE = timedelta(0)
-SOON = timedelta(seconds=5)
+SOON = timedelta(seconds=60)
 
 
 def endless(name: str, ended: list[str]) -> Service:
@@ -141,7 +141,7 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
 
 
 async def alive(home: Path, role: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while age(home, role) is None:
             await asyncio.sleep(0.02)
 
@@ -154,7 +154,7 @@ async def test_a_signal_stops_a_role_in_order(role: str, number: signal.Signals,
     process = start(role, TOCSIN_PORT="0")
     await alive(home, role)
     process.send_signal(number)
-    output, errors = await asyncio.to_thread(process.communicate, timeout=25)
+    output, errors = await asyncio.to_thread(process.communicate, timeout=60)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert '"event": "stopped"' in errors
@@ -165,7 +165,7 @@ async def test_a_role_that_needs_no_broker_starts_while_it_is_away(home: Path) -
     process = start("scheduler", TOCSIN_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
     await alive(home, "scheduler")
     process.terminate()
-    await asyncio.to_thread(process.communicate, timeout=25)
+    await asyncio.to_thread(process.communicate, timeout=60)
     assert process.returncode == 0
 
 
@@ -176,7 +176,7 @@ async def test_a_role_that_waits_for_its_broker_says_so_and_stops_in_order(home:
         while "the broker does not answer" not in await asyncio.to_thread(process.stderr.readline):
             pass
     process.terminate()
-    await asyncio.to_thread(process.communicate, timeout=25)
+    await asyncio.to_thread(process.communicate, timeout=60)
     assert (process.returncode, age(home, "processor")) == (0, None)
 
 
