@@ -126,12 +126,20 @@ def _time(text: str) -> date:
     if not match:
         raise ValueError(f"{text[:40]!r} is no date such as 20260131, 20260131T090000 or 20260131T090000Z")
     day, clock, utc = match.groups()
-    found = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - a wall time
+    found = _of_calendar(text, day, clock or "000000")
     if not FIRST_YEAR < found.year < LAST_YEAR:
         raise ValueError(f"{text} is outside the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}")
     if not clock:
         return found.date()
     return found.replace(tzinfo=UTC) if utc else found
+
+
+def _of_calendar(text: str, day: str, clock: str) -> datetime:
+    try:
+        of_day = time(int(clock[:2]), int(clock[2:4]), int(clock[4:]))
+        return datetime.combine(date(int(day[:4]), int(day[4:6]), int(day[6:])), of_day)
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is no date and time of the calendar: {error}") from error
 
 
 def _rule(text: str) -> Rule:
@@ -231,11 +239,12 @@ def _list(parts: Mapping[str, str], name: str, read_one: Callable[[str], T]) -> 
 
 
 def _number(name: str, text: str, low: int, high: int, signed: bool = False) -> int:
+    allowed = f"{low} to {high}" + (f" and -{high} to -{low}" if signed else "")
     if not re.fullmatch(r"[+-]?\d{1,9}" if signed else r"\d{1,9}", text, re.ASCII):
-        raise ValueError(f"{name}={text[:20]}: not a number of {low} to {high}")
+        raise ValueError(f"{name}={text[:20]}: not a number of {allowed}")
     number = int(text)
     if not low <= (abs(number) if signed else number) <= high:
-        raise ValueError(f"{name}={text}: outside {low} to {high}")
+        raise ValueError(f"{name}={text}: outside {allowed}")
     return number
 
 

@@ -1,5 +1,6 @@
 """Time zones: looking one up, and the instants at which its clocks are changed."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,9 @@ from tocsin.events.errors import Invalid
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 9900
 LONGEST_CHANGE: Final = timedelta(hours=25)
+_OF_THE_MACHINE: Final = re.compile(r"(localtime|posixrules|Factory)|(posix|right)/.*")
+"""Files beside the zones that mean another zone, or none, on the next machine."""
+
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
 
@@ -38,6 +42,8 @@ class Change:
 def zone(name: str) -> ZoneInfo:
     """The zone of this IANA name; raises `Invalid` with the nearest known names."""
     try:
+        if _OF_THE_MACHINE.fullmatch(name):
+            raise LookupError(name)
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError, TypeError) as error:
         near = get_close_matches(name, _names(), 3) if isinstance(name, str) and len(name) < 100 else []
