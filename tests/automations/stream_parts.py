@@ -29,7 +29,7 @@ async def streaming(store: Store, bus: "KafkaBus", members: int = 1) -> AsyncIte
         yield hosts
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*tasks)
 
 

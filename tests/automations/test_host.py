@@ -334,7 +334,7 @@ async def test_two_hosts_share_the_work_and_repeat_nothing(store: Store) -> None
     serving = [asyncio.create_task(host.serve(stop)) for host in hosts]
     wanted = expected(RULES, events)
     with store.watch("log") as watch:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while recorded(store) != wanted:
                 await watch.wait(timedelta(seconds=1))
     stop.set()
@@ -374,11 +374,11 @@ async def test_a_host_that_serves_stops_when_told(store: Store, name: str) -> No
     serving = asyncio.create_task(Host(store, LogBus(store)).serve(stop))
     with store.watch("invocations") as watch:
         log(store, happened(name))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not firings(store):
                 await watch.wait(timedelta(seconds=1))
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serving
 
 
@@ -387,7 +387,7 @@ async def test_a_host_says_how_it_fares(store: Store) -> None:
     log(store, happened("x"))
     stop, said = asyncio.Event(), asyncio.Queue[Faring]()
     serving = asyncio.create_task(Host(store, LogBus(store), report=said.put_nowait).serve(stop))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await said.get() == Faring(lag=0, events=2, remembered=1)  # the event that tells of the rule is one
     stop.set()
     await serving

@@ -30,7 +30,7 @@ class Holder:
         self.came.set()
 
     async def wait(self, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.given) < count:
                 await self.came.wait()
                 self.came.clear()
@@ -71,6 +71,6 @@ async def test_a_consumer_thread_that_needs_us_to_end_is_not_waited_for_with_the
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), ours))
 
     asyncio.run_coroutine_threadsafe(needs_us(), thread.service.thread_loop)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await intake.stop()
     assert thread.is_stopped.is_set()
