@@ -22,7 +22,8 @@ from sqlalchemy.engine import URL, make_url
 START_TIMEOUT_S = 60.0
 SETTINGS = ("shared_buffers=32MB", "max_connections=200", "unix_socket_directories=", "timezone=UTC")
 # Only the crash of the whole machine needs fsync; a server that is killed finds its writes in the page cache.
-FAST = ("fsync=off", "full_page_writes=off")
+# No test lives long enough to need a vacuum, and one in the background would take processor and locks at random.
+FAST = ("fsync=off", "full_page_writes=off", "autovacuum=off")
 
 # The shell stands between us and the server. A line on its input stops the server; the end of its input, which comes
 # however the test run ends (`kill -9` too), stops the server and removes the folder.
