@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook
 
+from tocsin.events.signatures import Headers, Proven, Stale, Unproven, Verdict
 from tocsin.triggers.hook import (
     AnyVerification,
     GitHubSignature,
@@ -21,7 +22,7 @@ from tocsin.triggers.hook import (
     SlackSignature,
     StandardWebhook,
 )
-from tocsin.triggers.signatures import Headers, Proven, Stale, Unproven, Verdict, verify
+from tocsin.triggers.signatures import verify
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 AT = str(int(NOW.timestamp()))

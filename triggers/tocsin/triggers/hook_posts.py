@@ -12,6 +12,7 @@ from tocsin.events import codec
 from tocsin.events.errors import BadEvent
 from tocsin.events.ids import derive
 from tocsin.events.model import Event
+from tocsin.events.signatures import Headers, one
 from tocsin.triggers.hook import (
     GitHubSignature,
     Hook,
@@ -21,7 +22,6 @@ from tocsin.triggers.hook import (
     StandardWebhook,
 )
 from tocsin.triggers.mapping import mapped, wanted
-from tocsin.triggers.signatures import Headers, one
 
 # Any, in this file: JSON of any shape.
 

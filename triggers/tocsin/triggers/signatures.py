@@ -1,14 +1,11 @@
 """Whether a post comes from who it says: one rule for each kind of sender."""
 
-import hashlib
-import hmac
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
 from standardwebhooks import Webhook
 
+from tocsin.events.signatures import Headers, Proven, Stale, Unproven, Verdict, hexdigest, judged, one, pagerduty
 from tocsin.triggers.hook import (
     AnyVerification,
     GitHubSignature,
@@ -17,31 +14,6 @@ from tocsin.triggers.hook import (
     SlackSignature,
     StandardWebhook,
 )
-
-Headers = Sequence[tuple[str, str]]
-"""Names in lower case, each as often as it came."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """The sender holds the secret (or none is asked for)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """The sender held the secret when this was signed, which was not now."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unproven:
-    """Anybody may have sent this. The reason is for us; the sender is not told."""
-
-    reason: str
-
-
-Verdict = Proven | Stale | Unproven
 
 
 def verify(how: AnyVerification | None, headers: Headers, body: bytes, now: datetime) -> Verdict:
@@ -55,26 +27,15 @@ def verify(how: AnyVerification | None, headers: Headers, body: bytes, now: date
             case SlackSignature():
                 return _slack(how, headers, body, now)
             case PagerDutySignature():
-                given = [part.strip() for part in one(headers, "x-pagerduty-signature").split(",")]
-                return _judged(given, [f"v1={_hex(secret, body)}" for secret in how.secrets])
+                return pagerduty(headers, body, how.secrets)
             case GitHubSignature():
                 given = [one(headers, "x-hub-signature-256")]
-                return _judged(given, [f"sha256={_hex(secret, body)}" for secret in how.secrets])
+                return judged(given, [f"sha256={hexdigest(secret, body)}" for secret in how.secrets])
             case SharedSecret():
-                return _judged([_shared(how, headers)], how.secrets)
+                return judged([_shared(how, headers)], how.secrets)
     except LookupError as error:
         return Unproven(str(error.args[0]))
     assert_never(how)
-
-
-def one(headers: Headers, name: str) -> str:
-    """The value of a header. Raises `LookupError` when it is not there, or there twice."""
-    match [value for known, value in headers if known == name]:
-        case [value]:
-            return value
-        case []:
-            raise LookupError(f"no header {name}")
-    raise LookupError(f"the header {name} stands there more than once")
 
 
 def _standard(how: StandardWebhook, headers: Headers, body: bytes, now: datetime) -> Verdict:
@@ -86,7 +47,7 @@ def _standard(how: StandardWebhook, headers: Headers, body: bytes, now: datetime
         return Unproven("neither the body nor the time can be signed")
     if not number:
         return Unproven("webhook-id is empty")
-    verdict = _judged(given, [Webhook(secret).sign(number, at, text) for secret in how.secrets])
+    verdict = judged(given, [Webhook(secret).sign(number, at, text) for secret in how.secrets])
     return _timely(verdict, sent, now, how.tolerance_s)
 
 
@@ -94,7 +55,9 @@ def _slack(how: SlackSignature, headers: Headers, body: bytes, now: datetime) ->
     sent = _time(headers, "x-slack-request-timestamp")
     given = [one(headers, "x-slack-signature")]
     signed = b"v0:%b:%b" % (one(headers, "x-slack-request-timestamp").encode(), body)
-    return _timely(_judged(given, [f"v0={_hex(secret, signed)}" for secret in how.secrets]), sent, now, how.tolerance_s)
+    return _timely(
+        judged(given, [f"v0={hexdigest(secret, signed)}" for secret in how.secrets]), sent, now, how.tolerance_s
+    )
 
 
 def _shared(how: SharedSecret, headers: Headers) -> str:
@@ -120,14 +83,3 @@ def _timely(verdict: Verdict, sent: int, now: datetime, tolerance_s: int) -> Ver
         when = f"{abs(away):,.0f} s {'ago' if away > 0 else 'ahead of our clock'}"
         return Stale(f"signed {when}; at most {tolerance_s} s are allowed")
     return verdict
-
-
-def _judged(given: Iterable[str], right: Iterable[str]) -> Verdict:
-    """Whether one of those given is right. Each is compared with each, in a time that tells nothing."""
-    pairs = [(one.encode("utf-8", "replace"), other.encode()) for one in given for other in right]
-    equal = [hmac.compare_digest(one, other) for one, other in pairs]
-    return Proven() if any(equal) else Unproven("the secret is another one, or the post was changed on its way")
-
-
-def _hex(secret: str, signed: bytes) -> str:
-    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from tocsin.events import codec
 from tocsin.events.errors import BadEvent
+from tocsin.events.signatures import Proven, Stale, Unproven
 from tocsin.server import reads, views
 from tocsin.server.api.bodies import Room, read_body
 from tocsin.server.api.parameters import only_known
@@ -21,7 +22,7 @@ from tocsin.server.api.problems import Refused, problem
 from tocsin.server.api.state import Context, Here
 from tocsin.triggers.hook import NAME, Hook
 from tocsin.triggers.hook_posts import Greeting, Meant, Post, Unwanted, format_of, read
-from tocsin.triggers.signatures import Proven, Stale, Unproven, verify
+from tocsin.triggers.signatures import verify
 
 TIMEOUT_S: Final = 30
 _ROOM: Final = Room()

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tocsin.events.errors import BadEvent, Invalid
+from tocsin.events.signatures import Headers, Stale, Unproven
 from tocsin.server import reads
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Limit, Output, show_one, show_rows
@@ -14,7 +15,7 @@ from tocsin.server.cli.payloads import content, event_row
 from tocsin.server.hook_files import hooks_in
 from tocsin.triggers import hooks as stored
 from tocsin.triggers.hook_posts import Greeting, Meant, Post, Unwanted, read
-from tocsin.triggers.signatures import Headers, Stale, Unproven, verify
+from tocsin.triggers.signatures import verify
 
 app = App(name="hook", help="Apply, list, try and remove hooks: events that others post.")
 
