@@ -96,7 +96,7 @@ class CloudEventsWriter(Relay):
             for record, message in made:
                 await self._publish_alone(record, message, self._letters)
         except Invalid as error:
-            raise Invalid(f"CloudEvents for the topic {self._outlet.topic}: {error}") from error
+            raise Invalid(f"CloudEvents go to the topic {self._outlet.topic}, which must be there: {error}") from error
 
     def _made(self, records: Sequence[Record]) -> tuple[list[tuple[Record, Message]], list[tuple[Record, str]]]:
         """The messages for those that are wanted, and why some cannot be sent."""

@@ -16,6 +16,7 @@ from tocsin.events import cloudevents, codec
 from tocsin.events.errors import BadEvent, NotFound
 from tocsin.events.model import Event
 from tocsin.server import history
+from tocsin.server.api import outgoing
 from tocsin.server.api.bodies import read_body
 from tocsin.server.api.problems import Flaw, Refused
 from tocsin.server.api.schemas import ANSWERS, BODY, MAX_BATCH, MAX_BATCH_BYTES, PAGE
@@ -140,11 +141,12 @@ def _one(document: Any, now: datetime, read: Callable[[Any, datetime], Event]) -
 
 @router.get(
     "",
-    summary="List events, newest first",
+    summary="List events, newest first; as a batch of CloudEvents to whoever accepts that",
     response_class=Response,
-    responses={200: {"content": {"application/json": {"schema": PAGE}}}},
+    responses={200: {"content": {"application/json": {"schema": PAGE}, cloudevents.BATCH: {}}}},
 )
 async def list_events(
+    request: Request,
     here: Here,
     name: Annotated[str | None, Query(description="Event name, or a prefix ending in `*`.")] = None,
     resource: Annotated[str | None, Query(description="Resource id, or a prefix ending in `*`.")] = None,
@@ -154,20 +156,40 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=history.MAX_PAGE)] = 100,
     page: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> Response:
-    """`{"events": [...], "next": token}`; ask again with `page=<next>` until `next` is null."""
+    """`{"events": [...], "next": token}`; ask again with `page=<next>` until `next` is null.
+
+    To `Accept: application/cloudevents-batch+json` the answer is the array itself; the header `Link` names the next
+    page.
+    """
     wanted = history.Filter(name, resource, related, _aware("since", since), _aware("until", until))
     found = await here.store.look(lambda session: history.search(session, wanted, limit=limit, token=page))
+    if outgoing.asks_for(request.headers, cloudevents.BATCH):
+        return await asyncio.to_thread(outgoing.batch, found, request.url, here.settings.cloudevents_source)
     events = b",".join(entry.body for entry in found.entries)
     token = msgspec.json.encode(found.next)
     return Response(b'{"events":[%b],"next":%b}' % (events, token), media_type="application/json")
 
 
-@router.get("/{event_id}", summary="Show one event", response_class=Response)
-async def get_event(here: Here, event_id: UUID) -> Response:
-    """The event with this id."""
+@router.get(
+    "/{event_id}",
+    summary="Show one event; as a CloudEvent to whoever asks for one",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}, cloudevents.STRUCTURED: {}}}},
+)
+async def get_event(
+    request: Request,
+    here: Here,
+    event_id: UUID,
+    cloudevent: Annotated[cloudevents.Mode | None, Query(description="Answer as a CloudEvent in this form.")] = None,
+) -> Response:
+    """The event with this id; structured, too, to `Accept: application/cloudevents+json`."""
     event = await here.store.look(lambda session: history.find(session, event_id))
     if event is None:
         raise NotFound(f"no event has the id {event_id}")
+    if cloudevent is None and outgoing.asks_for(request.headers, cloudevents.STRUCTURED):
+        cloudevent = "structured"
+    if cloudevent is not None:
+        return outgoing.one(event, cloudevent, here.settings.cloudevents_source)
     return Response(codec.encode(event), media_type="application/json")
 
 

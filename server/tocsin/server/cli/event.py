@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from tocsin.events.errors import Invalid
 from tocsin.events.model import RESOURCE_ID, RESOURCE_ROLE, Event
 from tocsin.server.cli.out import Limit, Output, print_json, show_one, show_rows
-from tocsin.server.cli.payloads import event_row, json_object
+from tocsin.server.cli.payloads import event_row, json_object, write_batch, write_one
 from tocsin.server.settings import Settings, load, share
 
 app = App(name="event", help="Emit, follow and list events.")
@@ -73,7 +73,10 @@ def ls(
     since: Annotated[datetime | None, Parameter(help="Occurred at or after; with a zone.")] = None,
     until: Annotated[datetime | None, Parameter(help="Occurred before; with a zone.")] = None,
     limit: Limit = 50,
-    output: Output = "table",
+    output: Annotated[
+        Literal["table", "json", "cloudevents"],
+        Parameter(name=["--output", "-o"], help="A table, or JSON for programs: our own, or a batch of CloudEvents."),
+    ] = "table",
 ) -> None:
     """List events, newest first."""
     from tocsin.server.cli import reading
@@ -82,6 +85,9 @@ def ls(
     settings = _prepare()
     wanted = Filter(name, resource, related, since, until)
     found = reading.search(settings, wanted, limit)
+    if output == "cloudevents":
+        write_batch(found, settings.cloudevents_source)
+        return
     rows = [
         event_row(event) if output == "json" else {**event_row(event), "resource": event.resource_id} for event in found
     ]
@@ -96,8 +102,8 @@ def tail(
     related: Related = None,
     count: Annotated[int | None, Parameter(name=["--count", "-n"], help="End after so many.")] = None,
     output: Annotated[
-        Literal["table", "json", "jsonl"],
-        Parameter(name=["--output", "-o"], help="A line for people, or JSON: one object a line (both words)."),
+        Literal["table", "json", "jsonl", "cloudevents"],
+        Parameter(name=["--output", "-o"], help="A line for people, or one of JSON: our own, or a CloudEvent."),
     ] = "table",
 ) -> None:
     """Follow events as they happen, from now on, until interrupted. With `-o jsonl` one object a line."""
@@ -106,7 +112,9 @@ def tail(
 
     settings = _prepare()
     for event in _first(reading.follow(settings, Filter(name, resource, related)), count):
-        if output != "table":
+        if output == "cloudevents":
+            write_one(event, settings.cloudevents_source)
+        elif output != "table":
             print_json(event_row(event))
         else:
             print(f"{event.occurred:%Y-%m-%d %H:%M:%S}Z  {event.event}  {event.resource_id}", flush=True)

@@ -1,6 +1,7 @@
 """What a command is given as text, in a file, or on stdin; and events as it shows them."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,3 +44,22 @@ def event_row(event: "Event") -> dict[str, Any]:
     import msgspec
 
     return {**msgspec.structs.asdict(event), "resource": event.resource, "id": str(event.id)}
+
+
+def write_one(event: "Event", source: str) -> None:
+    """Print an event as a CloudEvent on one line."""
+    from tocsin.events.cloudevents import to_http
+
+    _write(to_http(event, "structured", source)[1])
+
+
+def write_batch(events: "Iterable[Event]", source: str) -> None:
+    """Print events as one batch of CloudEvents."""
+    from tocsin.events.cloudevents import to_batch
+
+    _write(to_batch(list(events), source)[1])
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
