@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,11 @@ def test_a_schedule_is_previewed(cli: Cli) -> None:
 def test_a_definition_is_previewed_before_it_is_a_schedule(cli: Cli) -> None:
     spring = ("--timezone", "Europe/Berlin", "--start", "2026-03-28T02:30", "--count", "2")
     assert cli("schedule", "preview", "30 2 * * *", *spring, "-o", "json").json() == [
-        {"instant": "2026-03-28T01:30:00Z", "wall": "2026-03-28T02:30:00", "note": ""},
-        {"instant": "2026-03-29T01:00:00Z", "wall": "2026-03-29T03:00:00", "note": "gap"},
+        {"instant": at, "wall": wall, "note": note, "sent_at": at}
+        for at, wall, note in (
+            ("2026-03-28T01:30:00Z", "2026-03-28T02:30:00", ""),
+            ("2026-03-29T01:00:00Z", "2026-03-29T03:00:00", "gap"),
+        )
     ]
     assert "2026-03-29 03:00:00  " in cli("schedule", "preview", "30 2 * * *", *spring).out
     autumn = ("--timezone", "Europe/Berlin", "--start", "2026-10-25T00:00Z", "-n", "3")
@@ -162,6 +165,23 @@ def test_a_definition_is_previewed_before_it_is_a_schedule(cli: Cli) -> None:
     assert [row["note"] for row in beats] == ["fold", "fold", ""]
     rule = cli("schedule", "preview", "FREQ=WEEKLY;COUNT=2", "--start", "2026-03-02T09:00", "-o", "json").json()
     assert [row["wall"] for row in rule] == ["2026-03-02T09:00:00", "2026-03-09T09:00:00"]
+
+
+def test_a_preview_says_when_a_jittered_tick_is_sent(cli: Cli) -> None:
+    store = Store.open()
+    spread = Interval(timedelta(hours=1), jitter=timedelta(minutes=30))
+    with store.begin() as session:
+        row = put_schedule(session, "spread", spread, now=SystemClock().now())
+    store.close()
+    assert row.next_at is not None
+    shown = cli("schedule", "preview", "spread", "-n", "2", "-o", "json").json()
+    assert datetime.fromisoformat(shown[0]["sent_at"]) == row.next_at
+    assert "sent at" in cli("schedule", "preview", "spread").out
+    definition = ("schedule", "preview", json.dumps(spread.to_dict()), "--start", shown[0]["instant"], "-n", "2")
+    assert cli(*definition, "--slug", "spread", "-o", "json").json() == shown
+    unnamed = cli(*definition, "-o", "json")
+    assert [row["sent_at"] for row in unnamed.json()] == [None, None]
+    assert "say --slug" in unnamed.err
 
 
 def test_a_schedule_rests_and_its_past_is_made_up_for(cli: Cli) -> None:
@@ -228,6 +248,7 @@ MISTAKES = [
     ("an unknown schedule", "schedule preview nothing", 1, "nothing"),
     ("a line that never fires", "schedule preview @yearlyish", 1, "unknown; known: @yearly"),
     ("a zone that there is not", "schedule preview 90m --timezone Europe/Belrin", 1, "did you mean Europe/Berlin"),
+    ("another name for a schedule", "schedule preview nightly --slug noon", 1, "has its own slug"),
     ("another zone for a schedule", "schedule preview nightly --timezone UTC", 1, "has its own timezone"),
     ("an unknown notifier", "notifier test team", 1, "team"),
     ("a glob in the middle", "event ls --name a*b", 1, "end"),

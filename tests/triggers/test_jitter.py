@@ -16,8 +16,10 @@ from tocsin.store.tables import LogEntry
 from tocsin.triggers import ticks
 from tocsin.triggers.due import CatchUp, due
 from tocsin.triggers.jitter import sending
+from tocsin.triggers.preview import preview, upcoming
 from tocsin.triggers.schedules import Cron, Interval, from_dict
 from tocsin.triggers.store import get_schedule, pause_schedule, put_schedule
+from tocsin.triggers.timetable import Timetable
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -69,6 +71,37 @@ def test_jitter_is_part_of_the_definition() -> None:
     for wrong in (-1, "soon", 86_401, True):
         with pytest.raises(Invalid, match="jitter"):
             from_dict({"cron": "0 * * * *", "jitter": wrong})
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(SPREAD, id="spread over ten minutes"),
+        pytest.param(Interval(MINUTE, jitter=10 * MINUTE), id="spread over more than the next one"),
+        pytest.param(Cron("30 2 * * *", timezone="Europe/Berlin", jitter=HOUR), id="on the wall clock"),
+        pytest.param(Interval(HOUR), id="not spread"),
+    ],
+)
+def test_a_preview_tells_to_the_microsecond_when_the_scheduler_sends(schedule: Timetable, store: Store) -> None:
+    told, now = START, START
+    live: list[tuple[datetime, datetime]] = []
+    with store.begin() as session:
+        row = put_schedule(session, "h", schedule, now=START)
+        first = upcoming(schedule, "h", row.cursor, now, 9)
+        while len(live) < 8:
+            now = row.next_at or now
+            assert ticks.claim(session, now - timedelta.resolution) == []
+            assert upcoming(schedule, "h", row.cursor, now, 9 - len(live)) == first[len(live) :]
+            live += [(event.occurred, now) for event in ticks.claim(session, now)]
+            row = get_schedule(session, "h")
+            assert row.cursor > told
+            told = row.cursor
+    assert live == [(one.instant, one.sent_at) for one in first[:8]]
+
+
+def test_when_a_tick_of_a_definition_without_a_slug_is_sent_is_not_known() -> None:
+    (spread,), (plain,) = preview(SPREAD, START, 1), preview(Interval(HOUR), START, 1)
+    assert (spread.sent_at, plain.sent_at) == (None, START + HOUR)
 
 
 @given(

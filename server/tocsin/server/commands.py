@@ -1,6 +1,6 @@
 """What the API and the command line change, in the rooms' own words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -112,14 +112,27 @@ def put_automation(
     return views.AutomationView.of(automations.get(session, name))
 
 
-def preview(session: Session, slug: str, *, now: datetime, count: int) -> list[views.ComingView]:
-    """The next `count` ticks of a schedule from `now` on. Raises NotFound."""
-    return preview_of(definition(get_schedule(session, slug)), now, count)
+def preview(
+    session: Session, slug: str, *, now: datetime, count: int, start: datetime | None = None
+) -> list[views.ComingView]:
+    """The next `count` ticks of a schedule: those that are sent from `now` on, or are due from `start` on.
+
+    Raises NotFound and Invalid.
+    """
+    row = get_schedule(session, slug)
+    if start is not None:
+        return preview_of(definition(row), start, count, slug)
+    told = row.cursor if row.active else now
+    return _previewed(coming.upcoming(definition(row), slug, told, now, count))
 
 
-def preview_of(schedule: Timetable, start: datetime, count: int) -> list[views.ComingView]:
-    """The first `count` ticks from `start` on of a definition. Raises Invalid."""
-    return [views.ComingView.model_validate(one) for one in coming.preview(schedule, start, count, inclusive=True)]
+def preview_of(schedule: Timetable, start: datetime, count: int, slug: str | None = None) -> list[views.ComingView]:
+    """The first `count` ticks due from `start` on of a definition, as they are sent under `slug`. Raises Invalid."""
+    return _previewed(coming.preview(schedule, start, count, inclusive=True, slug=slug))
+
+
+def _previewed(found: Iterable[coming.Coming]) -> list[views.ComingView]:
+    return [views.ComingView.model_validate(one) for one in found]
 
 
 def backfill(

@@ -286,8 +286,12 @@ class AttemptView(View):
 
 
 class ComingView(View):
-    """A coming tick: the instant, what the clocks show then, and `gap` or `fold` where a clock change touches it."""
+    """A coming tick: the instant, what the clocks show then, and `gap` or `fold` where a clock change touches it.
+
+    `sent_at`: when it is sent, its jitter reckoned in; null for a jittered definition without a slug.
+    """
 
     instant: datetime
     wall: datetime
     note: str
+    sent_at: datetime | None

@@ -1,5 +1,6 @@
 """`tocsin schedule`: what ticks, and when."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,22 +40,31 @@ def preview(
     timezone: Annotated[str | None, Parameter(help="Whose clocks a definition follows (default: UTC).")] = None,
     start: Annotated[str | None, Parameter(help="First instant; without a zone, a time of the schedule's.")] = None,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many ticks.")] = 10,
+    slug: Annotated[str | None, Parameter(help="What a definition will be called: its jitter hangs on it.")] = None,
     output: Output = "table",
 ) -> None:
     """Show the next ticks of a schedule, also of one that is not there yet.
 
     `wall` is what the clocks of its zone show. A note says where they are changed: `gap` (its own time does not exist
-    that day), `fold` (the clocks show this time twice). A rule without DTSTART begins at --start.
+    that day), `fold` (the clocks show this time twice). With a jitter, `sent at` is when the tick is sent. A rule
+    without DTSTART begins at --start.
     """
-    begin = time_of(start, "--start") if start else datetime.now(UTC).replace(microsecond=0)
+    first = time_of(start, "--start") if start else None
+    now = datetime.now(UTC)
+    begin = first or now.replace(microsecond=0)
     if (schedule := written(spec, timezone=timezone, start=begin)) is not None:
-        rows = commands.preview_of(schedule, begin, count)
-    elif timezone:
-        raise Invalid(f"{spec!r} is no definition, and a schedule on record has its own timezone; leave --timezone out")
+        rows = commands.preview_of(schedule, begin, count, slug)
+        if schedule.jitter and slug is None:
+            print("tocsin: its jitter hangs on its slug: say --slug to see when ticks are sent", file=sys.stderr)
+    elif timezone or slug:
+        own = "timezone" if timezone else "slug"
+        raise Invalid(f"{spec!r} is no definition, and a schedule on record has its own {own}; leave --{own} out")
     else:
         with opened() as store, store.read() as session:
-            rows = commands.preview(session, spec, now=begin, count=count)
-    show_rows(rows, output, ("instant", "wall", "note"), "it never ticks again")
+            rows = commands.preview(session, spec, now=now, count=count, start=first)
+    spread = any(row.sent_at != row.instant for row in rows)
+    columns = ("instant", "sent_at", "wall", "note") if spread else ("instant", "wall", "note")
+    show_rows(rows, output, columns, "it never ticks again")
 
 
 @app.command
