@@ -59,7 +59,11 @@ def test_a_document_holds_automations(text: str, name: str) -> None:
 
 
 MISTAKES = [
-    pytest.param(ONE.replace("notifier: slack", "notifer: slack"), "line 7, actions.0.notifier", id="missing field"),
+    pytest.param(
+        ONE.replace("notifier: slack", "notifer: slack"),
+        "line 8, actions.0.notifer: unknown field; did you mean notifier?",
+        id="missing field",
+    ),
     pytest.param(
         ONE.replace("notifier: slack", "notifer: slack"),
         "line 8, actions.0.notifer: unknown field; did you mean notifier?",

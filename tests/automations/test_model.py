@@ -90,6 +90,12 @@ REFUSED = [
         "template",
         id="a template inside parameters",
     ),
+    pytest.param({"actions": [{"type": "send-notification"}]}, "either notifier or route", id="nobody to tell"),
+    pytest.param(
+        {"actions": [{"type": "send-notification", "notifier": "a", "route": "b"}]},
+        "either notifier or route",
+        id="a notifier and a route",
+    ),
     pytest.param({"actions": [{"type": "call-webhook"}]}, "either url or notifier", id="no address"),
     pytest.param(
         {"actions": [{"type": "call-webhook", "url": "file:///etc/passwd"}]}, "http or https", id="no http address"
@@ -109,7 +115,7 @@ REFUSED = [
     pytest.param({"name": "a\nb"}, "pattern", id="two lines in the name"),
     pytest.param({"actions_on_resolve": [{"type": "do-nothing"}]}, "without resolve_on", id="a resolve that never is"),
     pytest.param(
-        {"resolve_on": {"expect": ["x"], "threshold": 2, "within": 5}}, "one event resolves", id="a counted resolve"
+        {"resolve_on": {"expect": ["x"], "after": ["y"], "within": 5}}, "one wait ends it", id="a resolve with after"
     ),
     pytest.param({"resolve_on": {"expect": ["x"], "for_each": ["a"]}}, "the same key", id="another key"),
     pytest.param({"severity": "bad"}, "'critical'", id="severity"),

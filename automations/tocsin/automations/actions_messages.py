@@ -28,12 +28,15 @@ _THEIRS: Final = "prefect.resource."
 
 
 class SendNotification(Step):
-    """Tells people through a notifier. One incident an episode: it is updated when the automation fires again and
-    resolved, by itself, when `resolve_on` is met. Without `subject` or `body` the event is told in plain words.
+    """Tells people: through a `notifier`, or by a `route`, which finds out whom by the labels and groups what comes.
+
+    What it tells is updated when the automation fires again and resolved, by itself, when `resolve_on` is met. Without
+    `subject` or `body` the event is told in plain words.
     """
 
     type: Literal["send-notification"] = "send-notification"
-    notifier: Annotated[str, Field(min_length=1, max_length=100)]
+    notifier: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    route: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     subject: str | None = None
     body: str | None = None
 
@@ -41,6 +44,17 @@ class SendNotification(Step):
     @classmethod
     def _prefect(cls, given: Any) -> Any:
         return renamed(given, "block_document_id", "notifier") if isinstance(given, Mapping) else given
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "SendNotification":
+        if (self.notifier is None) == (self.route is None):
+            raise ValueError("give either notifier or route")
+        return self
+
+    @property
+    def target(self) -> str:
+        """Whom it goes to, in one word."""
+        return self.notifier or f"route/{self.route}"
 
     @field_validator("subject", "body")
     @classmethod

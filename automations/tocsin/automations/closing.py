@@ -75,8 +75,8 @@ def _let_go(session: Session, episodes: list[UUID]) -> None:
 
 
 def _opened(automation: Automation, opening: StoredFiring) -> Open:
-    told = tuple(sorted({one.notifier for one in automation.told}))
-    return Open(opening.id, micros(opening.at), automation.key_labels, told)
+    told = tuple(sorted({one.target for one in automation.told}))
+    return Open(opening.id, micros(opening.at), automation.key_labels, told, automation.closes)
 
 
 def _end(automation: Automation, opening: StoredFiring, now: datetime) -> Firing:

@@ -6,9 +6,11 @@
     episode    └── T1 ──┴────────┘            └── T3
 
 A firing opens an episode when there is an end to it: `resolve_on` is given, or the trigger is a metric, which says by
-itself when it is fine again. Firing again while the episode is open belongs to it.
+itself when it is fine again. Firing again while the episode is open belongs to it. Where one event does not end it
+(too few must come, or several), the open episode counts towards its end from its beginning on: `closing`.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +23,8 @@ from tocsin.events.clock import Micros, instant, micros
 from tocsin.events.ids import firing_id
 from tocsin.events.model import Event
 from tocsin.triggers import tree
+from tocsin.triggers.event import EventTrigger, covers
+from tocsin.triggers.interest import EXPECTED
 from tocsin.triggers.steps import RESOLVES, Firing, Key, Met, Moment, Signal, Step, Verdict
 from tocsin.triggers.tree import Remembered
 
@@ -34,25 +38,28 @@ KEPT: Final = 24 * 60 * 60 * 1_000_000
 class Open(msgspec.Struct, frozen=True):
     """The firing that waits for its resolve, its event time, and what the automation was then.
 
-    An edit that changes the key's labels, or tells one of the `told` notifiers no more, ends the episode: `goes_on`.
+    An edit that changes the key's labels or what has to be counted for the end (`closes`), or tells one of the `told`
+    no more, ends the episode: `goes_on`.
     """
 
     firing: UUID
     at: Micros
     labels: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    closes: str = ""
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an automation remembers under one key. `trigger` tells which definition `node` counts for; `begins` when
-    one that waits from its beginning on is to start; `past` which events and firings are over, `ended` since when all
-    of them are.
+    one that waits from its beginning on is to start; `closing` is what counts towards the end of what is `open`; `past`
+    which events and firings are over, `ended` since when all of them are.
     """
 
     trigger: str = ""
     begins: Micros | None = None
     node: Remembered | None = None
     open: Open | None = None
+    closing: Remembered | None = None
     past: tuple[UUID, ...] = ()
     ended: Micros | None = None
 
@@ -81,10 +88,20 @@ class Moved:
 
 def due(automation: Automation, state: State) -> Micros | None:
     """When the state must next be told the time."""
+    instants = _next(automation, state), _closing_due(automation, state)
+    return min((instant for instant in instants if instant is not None), default=None)
+
+
+def _next(automation: Automation, state: State) -> Micros | None:
     if state.begins is not None:
         return state.begins
     node = _node(automation, state)
     return tree.due(automation.trigger, node) if node is not None else _forgotten_at(state)
+
+
+def _closing_due(automation: Automation, state: State) -> Micros | None:
+    counted = state.closing is not None and automation.closer is not None
+    return tree.due(automation.closer, state.closing) if counted and automation.closer else None
 
 
 def _forgotten_at(state: State) -> Micros | None:
@@ -97,7 +114,7 @@ def started(automation: Automation, state: State, now: Micros) -> State | None:
     running = state.trigger == automation.fingerprint and (state.node is not None or state.begins is not None)
     if running or not automation.enabled or not tree.starts(automation.trigger):
         return None
-    return State(automation.fingerprint, now, None, state.open, state.past)
+    return State(automation.fingerprint, now, None, state.open, state.closing, state.past)
 
 
 def start_key(automation: Automation) -> Key:
@@ -116,26 +133,32 @@ def settled(automation: Automation | None, state: State) -> State:
     counts = automation.enabled and state.trigger in (automation.fingerprint, NOTHING.trigger)
     opened = state.open if state.open and goes_on(automation, state.open) else None
     if counts:
-        return state if opened is state.open else msgspec.structs.replace(state, open=opened, past=())
-    return State(open=opened, past=state.past if opened else ())
+        return state if opened is state.open else replace(state, open=opened, closing=None, past=())
+    return State(open=opened, closing=state.closing, past=state.past) if opened else NOTHING
 
 
 def goes_on(automation: Automation, opened: Open) -> bool:
     """Whether an episode that was opened under an earlier definition can be ended under this one."""
     all_hear = set(opened.told) <= automation.hears_of_the_end
-    return automation.lasting and opened.labels == automation.key_labels and all_hear
+    same = opened.labels == automation.key_labels and opened.closes == automation.closes
+    return automation.lasting and same and all_hear
 
 
 def move(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
     """The state of `automation` under `key` after `moment`. A repeated event changes nothing.
 
-    An event that resolves what is open does not also fire; where nothing is open it may.
+    An event that resolves what is open does not also fire; where nothing is open it may. What a dead man's switch
+    missed ends the episode and arms it again.
     """
     if moment.hits and moment.hits[0] == RESOLVES:
         ending, others = _resolve(automation, key, state, moment), moment.hits[1:]
-        if ending.firing is not None or not others or ending.verdict.outcome == "repeated":
+        if ending.firing is not None:
+            return _heard(automation, ending, Moment(moment.now, moment.event, others))
+        if not others or ending.verdict.outcome == "repeated":
             return ending
-        moment = Moment(moment.now, moment.event, others)
+        state, moment = ending.state, Moment(moment.now, moment.event, others)
+    elif moment.event is None and _reached(_closing_due(automation, state), moment.now):
+        return _towards_the_end(automation, key, state, moment)
     forgotten, node = _forgotten_at(state), _node(automation, state)
     if moment.event is None and node is None and forgotten is not None and forgotten <= moment.now:
         return Moved(NOTHING, None, Verdict("lapsed"))
@@ -153,13 +176,35 @@ def move(automation: Automation, key: Key, state: State, moment: Moment) -> Move
     return Moved(kept, firing, step.verdict)
 
 
-def _opened(automation: Automation, state: State, firing: Firing, verdict: Verdict) -> Moved:
-    opened = _still_open(automation, state) or Open(
-        firing.id, micros(firing.at), automation.key_labels, tuple(sorted({one.notifier for one in automation.told}))
+def _heard(automation: Automation, ending: Moved, moment: Moment) -> Moved:
+    """Let a trigger that waits for this very event hear of it, although it has ended the episode."""
+    trigger, state = automation.trigger, ending.state
+    if not moment.hits or not isinstance(trigger, EventTrigger) or trigger.posture == "Reactive":
+        return ending
+    return dataclasses.replace(
+        ending, state=_kept(automation, state, tree.advance(trigger, _node(automation, state), moment))
     )
+
+
+def _opened(automation: Automation, state: State, firing: Firing, verdict: Verdict) -> Moved:
     past = (*state.past, firing.id)[-REMEMBERED:]
-    after = State(state.trigger, None, state.node, opened, past)
-    return Moved(after, replace(firing, opened=opened.firing, lasting=True), verdict)
+    if (known := _still_open(automation, state)) is not None:
+        after = State(state.trigger, None, state.node, known, state.closing, past)
+        return Moved(after, replace(firing, opened=known.firing, lasting=True), verdict)
+    told = tuple(sorted({one.target for one in automation.told}))
+    opened = Open(firing.id, micros(firing.at), automation.key_labels, told, automation.closes)
+    after = State(state.trigger, None, state.node, opened, _armed(automation, firing), past)
+    return Moved(after, replace(firing, opened=firing.id, lasting=True), verdict)
+
+
+def _armed(automation: Automation, firing: Firing) -> Remembered | None:
+    """What the episode that `firing` opens begins to count with."""
+    closer, at = automation.closer, micros(firing.at)
+    if closer is None or closer.posture == "Reactive":
+        return None
+    if firing.event is not None and covers(closer, firing.event):
+        return tree.advance(closer, None, Moment(at, firing.event, (EXPECTED,))).state
+    return tree.advance(closer, None, Moment(at)).state
 
 
 def _still_open(automation: Automation, state: State) -> Open | None:
@@ -176,9 +221,27 @@ def _resolve(automation: Automation, key: Key, state: State, moment: Moment) -> 
     at = micros(event.occurred)
     if at < opened.at:
         return Moved(state, None, Verdict("late", until=opened.at, reason="it happened before what it would end"))
+    if automation.closer is not None:
+        return _towards_the_end(automation, key, state, Moment(moment.now, event, (EXPECTED,)))
     met = Met(at, str(event.id), 1, event, over=True)
-    known = msgspec.structs.replace(state, past=(*state.past, event.id)[-REMEMBERED:])
+    known = replace(state, past=(*state.past, event.id)[-REMEMBERED:])
     return _over(automation, key, known, met, Verdict("resolved"), moment.now)
+
+
+def _towards_the_end(automation: Automation, key: Key, state: State, moment: Moment) -> Moved:
+    """Count `moment` towards the end of what is open."""
+    assert automation.closer is not None
+    step = tree.advance(automation.closer, state.closing, moment)
+    counted = replace(state, closing=step.state)
+    if step.met is None:
+        return Moved(counted, None, step.verdict)
+    if moment.event is not None:
+        counted = replace(counted, past=(*state.past, moment.event.id)[-REMEMBERED:])
+    return _over(automation, key, counted, step.met, Verdict("resolved", step.verdict.count), moment.now)
+
+
+def _reached(due: Micros | None, now: Micros) -> bool:
+    return due is not None and due <= now
 
 
 def _repeated(automation: Automation, key: Key, state: State, event: Event) -> bool:
@@ -190,7 +253,7 @@ def _over(automation: Automation, key: Key, state: State, met: Met, verdict: Ver
     opened = _still_open(automation, state)
     if opened is None:
         return Moved(state, None, verdict)
-    after = State(state.trigger, state.begins, state.node, None, state.past, now)
+    after = State(state.trigger, state.begins, state.node, None, None, state.past, now)
     return Moved(after, ended(automation, key, opened, met), verdict)
 
 
@@ -229,4 +292,4 @@ def _kept(automation: Automation, state: State, step: Step[Remembered]) -> State
     if step.state is state.node and state.begins is None:
         return state
     mark = automation.fingerprint if step.state is not None else ""
-    return State(mark, None, step.state, state.open, state.past, state.ended)
+    return State(mark, None, step.state, state.open, state.closing, state.past, state.ended)

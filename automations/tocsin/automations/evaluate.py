@@ -83,7 +83,7 @@ def _take(decided: Decided, automation: Automation, states: Mapping[Place, State
     before = decided.states.get(place) or states.get(place, NOTHING)
     if not automation.enabled:
         before = settled(automation, before)
-    if before.node is not None or before.begins is not None:
+    if before.node is not None or before.begins is not None or before.closing is not None:
         before = _ticks(decided, automation, place, before, lambda instant: instant < signal.received)
     moved = move(automation, signal.key, before, Moment(signal.received, signal.event, hits))
     _note(decided, place, before, moved, signal)

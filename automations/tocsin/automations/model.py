@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tocsin.automations.actions import Action, SendNotification
+from tocsin.automations.endings import checked, closer, opposite
 from tocsin.triggers import tree
 from tocsin.triggers.event import EventTrigger
 from tocsin.triggers.kinds import Trigger
@@ -20,9 +21,10 @@ Severity = Literal["critical", "error", "warning", "info"]
 class Automation(BaseModel):
     """A rule by name. `actions` and `actions_on_trigger` run when the trigger fires.
 
-    With `resolve_on` a firing stays open, under its key, until an event meets that trigger: then `actions_on_resolve`
-    run, and whoever was told by a SendNotification is told that it is over. `resolve_on` takes the key from its own
-    `for_each`, else from the trigger's. A metric trigger needs none: it says by itself when it is over.
+    With `resolve_on` a firing stays open, under its key, until that trigger is met: then `actions_on_resolve` run, and
+    whoever was told by a SendNotification is told that it is over. `resolve_on` takes the key from its own `for_each`,
+    else from the trigger's; "opposite" stands for the same trigger with the other posture: what was missed has come, or
+    what came too often stays away. A metric trigger needs none: it says by itself when it is over.
 
     More than `rate_limit` firings within a minute pause the automation (none: no limit).
     """
@@ -34,7 +36,7 @@ class Automation(BaseModel):
     actions: Actions = ()
     actions_on_trigger: Actions = ()
     actions_on_resolve: Actions = ()
-    resolve_on: EventTrigger | None = None
+    resolve_on: EventTrigger | Literal["opposite"] | None = None
     description: str = ""
     enabled: bool = True
     tags: Annotated[Sequence[str], AfterValidator(tuple)] = ()
@@ -50,23 +52,39 @@ class Automation(BaseModel):
             given = {**given, "description": ""}
         return {name: value for name, value in given.items() if name not in _PREFECT_EXPORTS}
 
-    @field_validator("resolve_on")
-    @classmethod
-    def _at_once(cls, resolve_on: EventTrigger | None) -> EventTrigger | None:
-        if resolve_on is not None and not tree.stateless(resolve_on):
-            raise ValueError("one event resolves; leave threshold, within, after, posture and cooldown out")
-        return resolve_on
-
     @model_validator(mode="after")
     def _resolvable(self) -> "Automation":
         if not self.lasting and self.actions_on_resolve:
             raise ValueError("actions_on_resolve never run without resolve_on")
-        if self.resolve_on is None:
+        if self.ending is None:
             return self
-        own = len(self.resolve_on.for_each)
+        own = len(self.ending.for_each)
         if own and own != len(self.key_labels):
             raise ValueError("resolve_on.for_each must name as many labels as trigger.for_each: they make the same key")
         return self
+
+    @field_validator("resolve_on")
+    @classmethod
+    def _ends(cls, resolve_on: EventTrigger | Literal["opposite"] | None) -> EventTrigger | Literal["opposite"] | None:
+        return checked(resolve_on) if isinstance(resolve_on, EventTrigger) else resolve_on
+
+    @cached_property
+    def ending(self) -> EventTrigger | None:
+        """The trigger that ends what it fired for; None where there is none, or a metric that tells by itself.
+
+        Raises ValueError when an opposite is asked for and there is none.
+        """
+        return opposite(self.trigger) if self.resolve_on == "opposite" else self.resolve_on
+
+    @cached_property
+    def closer(self) -> EventTrigger | None:
+        """`ending`, where an open episode has to remember something of it."""
+        return None if self.ending is None else closer(self.ending)
+
+    @cached_property
+    def closes(self) -> str:
+        """What tells how an open episode counts towards its end from any other way; "": it counts nothing."""
+        return "" if self.closer is None else self.closer.fingerprint
 
     @property
     def lasting(self) -> bool:
@@ -91,7 +109,7 @@ class Automation(BaseModel):
     @cached_property
     def resolve_labels(self) -> tuple[str, ...]:
         """The labels from which a resolving event's key is made."""
-        own = tuple(self.resolve_on.for_each) if self.resolve_on else ()
+        own = tuple(self.ending.for_each) if self.ending else ()
         return own or self.key_labels
 
     @cached_property
@@ -101,9 +119,9 @@ class Automation(BaseModel):
 
     @cached_property
     def hears_of_the_end(self) -> frozenset[str]:
-        """The notifiers that are told when it is over."""
-        ended = (one.notifier for one in self.actions_on_resolve if isinstance(one, SendNotification))
-        return frozenset({*ended, *(one.notifier for one in self.told)})
+        """The targets that are told when it is over."""
+        ended = (one.target for one in self.actions_on_resolve if isinstance(one, SendNotification))
+        return frozenset({*ended, *(one.target for one in self.told)})
 
     @property
     def on_trigger(self) -> tuple[Action, ...]:

@@ -47,10 +47,10 @@ def _wanted(automation: Automation, firing: Firing) -> Iterator[_Wanted]:
     if firing.state == "Triggered":
         yield from map(_Wanted, automation.on_trigger)
         return
-    said = {action.notifier for action in automation.actions_on_resolve if isinstance(action, SendNotification)}
-    told = {action.notifier: action for action in automation.told}
+    said = {action.target for action in automation.actions_on_resolve if isinstance(action, SendNotification)}
+    told = {action.target: action for action in automation.told}
     yield from (_Wanted(action, isinstance(action, SendNotification)) for action in automation.actions_on_resolve)
-    yield from (_Wanted(action, True, True) for notifier, action in told.items() if notifier not in said)
+    yield from (_Wanted(action, True, True) for target, action in told.items() if target not in said)
 
 
 def _invocation(rendering: Rendering, position: int, wanted: _Wanted, cause: dict[str, Any]) -> Invocation:

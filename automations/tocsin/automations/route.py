@@ -122,7 +122,7 @@ def interests(automation: Automation) -> Iterator[Interest]:
 
     A disabled one fires no more, yet ends what it has begun: who was told is told that it is over.
     """
-    if (over := automation.resolve_on) is not None:
+    if (over := automation.ending) is not None:
         for one in tree.interests(over):
             yield replace(one, number=RESOLVES, labels=automation.resolve_labels)
     if automation.enabled:

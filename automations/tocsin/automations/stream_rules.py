@@ -50,12 +50,13 @@ class Rules:
 
 def mark(automation: Automation) -> str:
     """What tells signals that were routed under one definition from those that another one would have got."""
-    over = automation.resolve_on.fingerprint if automation.resolve_on else ""
+    over = automation.ending.fingerprint if automation.ending else ""
     return "/".join((automation.fingerprint, over, "on" if automation.enabled else "off"))
 
 
 def _timed(automation: Automation) -> bool:
-    return automation.enabled and timed(automation.trigger)
+    closes = automation.closer is not None and timed(automation.closer)
+    return closes or (automation.enabled and timed(automation.trigger))
 
 
 class Rulebook:

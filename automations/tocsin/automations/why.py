@@ -47,8 +47,8 @@ class Condition:
 def conditions(automation: Automation, event: Event) -> list[Condition]:
     """Every event and metric trigger of the automation, that of `resolve_on` last, held against `event`."""
     found = [_condition(path, leaf, event) for path, leaf in leaves(automation.trigger, "trigger")]
-    if automation.resolve_on is not None:
-        found.append(_condition("resolve_on", automation.resolve_on, event))
+    if automation.ending is not None:
+        found.append(_condition("resolve_on", automation.ending, event))
     return found
 
 
