@@ -107,6 +107,7 @@ PLANTED = [
     ("cloudevents: only tocsin.events.cloudevents", "tocsin.events.codec", "cloudevents"),
     ("jmespath: only tocsin.events.jmes", "tocsin.events.labels", "jmespath"),
     ("web and command line: only the server", "tocsin.flows.tables", "fastapi"),
+    ("re2: only tocsin.notifiers.matchers", "tocsin.notifiers.view", "re2"),
     ("events know no database", "tocsin.events.model", "sqlalchemy"),
     ("the core is pure", "tocsin.events.labels", "asyncio"),
     ("the core is pure", "tocsin.events.errors", "sqlalchemy"),
