@@ -66,7 +66,7 @@ async def test_a_member_hands_over_when_all_is_committed() -> None:
     await stopped(member)
     assert not handover.done()
     member.committed({PLACE: 6})
-    await asyncio.wait_for(handover, 5)
+    await asyncio.wait_for(handover, 60)
     assert member.holdings.moves([record(5)]) == ({}, False)
 
 
@@ -79,5 +79,5 @@ async def test_a_member_that_does_not_commit_loses_what_it_holds(how: str) -> No
     if how == "it leaves":
         await stopped(member)
         member.left()
-    await asyncio.wait_for(handover, 5)
+    await asyncio.wait_for(handover, 60)
     assert member.holdings.positions() == {}

@@ -56,7 +56,7 @@ async def relay(url: str, broker: str, prefix: str, idempotent: str, point: str)
     """Move the log until it is on the broker, or die."""
     store = Store.open(url)
     bus = KafkaBus(broker, topic_prefix=prefix, idempotent=idempotent == "True")
-    moving = DyingRelay(store, bus, batch=20, ttl=timedelta(milliseconds=500))
+    moving = DyingRelay(store, bus, batch=20, ttl=timedelta(seconds=2))
     moving.point = point
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

@@ -18,7 +18,7 @@ from tocsin.store.engine import Store, touch
 from tocsin.store.log import append
 from tocsin.store.tables import LogEntry
 
-SOON = timedelta(seconds=10)
+SOON = timedelta(seconds=60)
 
 
 def event() -> Event:
