@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tocsin.automations.action import checked as checked_texts
 from tocsin.automations.actions import Action, SendNotification
 from tocsin.automations.endings import checked, closer, opposite
 from tocsin.triggers import tree
@@ -26,6 +27,9 @@ class Automation(BaseModel):
     else from the trigger's; "opposite" stands for the same trigger with the other posture: what was missed has come, or
     what came too often stays away. A metric trigger needs none: it says by itself when it is over.
 
+    What it tells people carries `severity` and `labels`, by which routes, silences and inhibitions know it; what has
+    the same `dedup_key` is one thing to them (default: automation and key). Both may hold templates.
+
     More than `rate_limit` firings within a minute pause the automation (none: no limit).
     """
 
@@ -41,6 +45,8 @@ class Automation(BaseModel):
     enabled: bool = True
     tags: Annotated[Sequence[str], AfterValidator(tuple)] = ()
     severity: Severity = "error"
+    labels: Annotated[dict[str, str], AfterValidator(checked_texts)] = {}
+    dedup_key: Annotated[str, Field(max_length=1_000), AfterValidator(checked_texts)] | None = None
     rate_limit: Annotated[int, Field(ge=1)] | None = 60_000
 
     @model_validator(mode="before")
