@@ -67,13 +67,14 @@ class CallWebhook(Step):
 
     The header `webhook-id` is the same at every attempt; with a `secret` (`whsec_…`) the request is signed as Standard
     Webhooks. Values of `headers` are secrets. Addresses of private networks are refused unless `allow_private` lists
-    them (`host:port` or a network).
+    them (`host:port` or a network). With `cloudevent` the event is sent as a CloudEvent in place of a payload.
     """
 
     type: Literal["call-webhook"] = "call-webhook"
     url: str | None = None
     notifier: str | None = None
     payload: dict[str, Any] | list[Any] | str | None = None
+    cloudevent: Literal["structured", "binary"] | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     secret: SecretStr | None = None
     allow_private: Annotated[Sequence[str], AfterValidator(tuple)] = ()
@@ -89,6 +90,17 @@ class CallWebhook(Step):
             raise ValueError("give either url or notifier")
         if self.notifier is not None and (self.secret is not None or self.allow_private):
             raise ValueError("secret and allow_private are the notifier's own; leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_body(self) -> "CallWebhook":
+        if self.cloudevent is None:
+            return self
+        if self.payload is not None:
+            raise ValueError("give either payload or cloudevent; a CloudEvent's data is the event's own payload")
+        for name in self.headers:
+            if name.lower() == "content-type" or name.lower().startswith("ce-"):
+                raise ValueError(f'the header "{name}" is the CloudEvent\'s own; leave it out')
         return self
 
     @field_validator("url")

@@ -13,8 +13,10 @@ from standardwebhooks import Webhook as Signer
 from tocsin.automations.attempts import Attempt, Failed, of_answer
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.secrets import reveal
+from tocsin.events import cloudevents, codec
 from tocsin.events.clock import Clock
-from tocsin.events.errors import Invalid, NotFound
+from tocsin.events.cloudevents import SOURCE
+from tocsin.events.errors import BadEvent, Invalid, NotFound
 from tocsin.notifiers.blocks import Webhook
 from tocsin.notifiers.http import Answer, Result
 from tocsin.notifiers.redact import learn, redact
@@ -25,6 +27,8 @@ PUBLIC: Final = frozenset(
     {"accept", "accept-encoding", "accept-language", "cache-control", "content-language", "content-type", "user-agent"}
 )
 """Headers whose values may be shown."""
+
+_PLAIN: Final = {"content-type": "application/json"}
 
 
 class Sender(Protocol):
@@ -61,8 +65,11 @@ class Call:
         return self.invocation.id
 
 
-def prepare(session: Session, invocation: Invocation, attempt: int) -> Call | Failed:
-    """The call that `invocation` asks for, or why it can never be made (an unknown notifier, a lost key)."""
+def prepare(session: Session, invocation: Invocation, attempt: int, source: str = SOURCE) -> Call | Failed:
+    """The call that `invocation` asks for, or why it can never be made (an unknown notifier, a lost key).
+
+    `source`: of the CloudEvents that go out.
+    """
     arguments = invocation.arguments
     try:
         url, secret, allow = _address(session, arguments)
@@ -70,8 +77,9 @@ def prepare(session: Session, invocation: Invocation, attempt: int) -> Call | Fa
     except (NotFound, Invalid) as error:
         return Failed(str(error), {})
     learn(*_hidden(headers), *([secret] if secret else []))
-    body, kind = _body(arguments["payload"])
-    return Call(invocation, attempt, url, body, {"content-type": kind, **headers}, secret, allow)
+    mode = arguments.get("cloudevent")
+    told, body = _body(arguments["payload"]) if mode is None else _cloudevent(arguments["payload"], mode, source)
+    return Call(invocation, attempt, url, body, {**told, **headers}, secret, allow)
 
 
 async def make(call: Call, sender: Sender, clock: Clock) -> Attempt:
@@ -118,12 +126,25 @@ def _address(session: Session, arguments: dict[str, Any]) -> tuple[str, str | No
     return block.url.get_secret_value(), block.secret.get_secret_value(), block.allow_private
 
 
-def _body(payload: Any) -> tuple[bytes, str]:
-    """The payload's bytes and media type: a text that is JSON goes out as it is, any other value as its JSON."""
+def _body(payload: Any) -> tuple[dict[str, str], bytes]:
+    """Media type and bytes of the payload: a text that is JSON goes out as it is, any other value as its JSON."""
     if not isinstance(payload, str):
-        return json.dumps(payload, ensure_ascii=False).encode(), "application/json"
+        return _PLAIN, json.dumps(payload, ensure_ascii=False).encode()
     try:
         json.loads(payload)
     except (ValueError, RecursionError):
-        return payload.encode(), "text/plain; charset=utf-8"
-    return payload.encode(), "application/json"
+        return {"content-type": "text/plain; charset=utf-8"}, payload.encode()
+    return _PLAIN, payload.encode()
+
+
+def _cloudevent(event: str, mode: cloudevents.Mode, source: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an event of ours; structured where the other form has no room, or no text to be signed."""
+    found = codec.decode(event)
+    if mode == "binary":
+        try:
+            headers, body = cloudevents.to_http(found, mode, source)
+            body.decode()
+            return headers, body
+        except (BadEvent, UnicodeDecodeError):
+            pass
+    return cloudevents.to_http(found, "structured", source)

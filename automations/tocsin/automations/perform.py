@@ -23,6 +23,7 @@ from tocsin.automations.ledger import CHANNEL, DONE, DUE, FAILED, NOTIFICATION, 
 from tocsin.automations.order import WEBHOOK, waiting
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import Clock, SystemClock
+from tocsin.events.cloudevents import SOURCE
 from tocsin.events.errors import Unavailable
 from tocsin.events.model import Event
 from tocsin.notifiers.http import Door
@@ -62,8 +63,9 @@ class Performer:
         *,
         at_once: int = CALLS,
         lease: timedelta = LEASE,
+        source: str = SOURCE,
     ) -> None:
-        self._store, self._clock, self._sender = store, clock or SystemClock(), sender
+        self._store, self._clock, self._sender, self._source = store, clock or SystemClock(), sender, source
         self._at_once, self._lease = at_once, lease
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Ended] = []
@@ -161,7 +163,7 @@ class Performer:
         try:
             with session.begin_nested():
                 if row.action == WEBHOOK:
-                    return calls.prepare(session, invocation_of(row), row.tries)
+                    return calls.prepare(session, invocation_of(row), row.tries, self._source)
                 return carry_out(session, invocation_of(row), now)
         except OperationalError:
             raise

@@ -4,12 +4,13 @@ from typing import Any
 
 from tocsin.automations.actions_messages import CallWebhook, EmitEvent, Labels, SendNotification
 from tocsin.automations.invocation import Arguments
+from tocsin.automations.lifecycle import fired
 from tocsin.automations.model import Automation
 from tocsin.automations.rendered import Impossible, Rendering
 from tocsin.automations.secrets import STORED, keep
 from tocsin.automations.targets import shown_name
-from tocsin.events.codec import OURS
-from tocsin.events.errors import Invalid
+from tocsin.events.codec import OURS, encode
+from tocsin.events.errors import BadEvent, Invalid
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME
 from tocsin.triggers.steps import Firing
 
@@ -41,16 +42,20 @@ def plain_words(automation: Automation, firing: Firing) -> tuple[str, str]:
 
 def call_webhook(rendering: Rendering, action: CallWebhook) -> Arguments:
     """Where to, what, and under which secrets, sealed."""
-    if action.payload is None:
+    payload: Any = None  # Any: JSON
+    if action.cloudevent is not None:
+        payload = _whole_event(rendering.firing)
+    elif action.payload is None:
         subject, body = plain_words(rendering.automation, rendering.firing)
         shown = {name: rendering.context[name] for name in ("firing", "event")}
-        payload: Any = {"subject": subject, "body": body, **shown}  # Any: JSON
+        payload = {"subject": subject, "body": body, **shown}
     else:
         payload = rendering.value(action.payload)
     return {
         "url": action.url,
         "notifier": action.notifier,
         "payload": payload,
+        "cloudevent": action.cloudevent,
         "headers": {name: keep(value, STORED) for name, value in action.headers.items()},
         "secret": keep(action.secret, STORED) if action.secret else None,
         "allow_private": list(action.allow_private),
@@ -86,6 +91,14 @@ def _resource(rendering: Rendering, given: Labels | None) -> Labels:
 def _texts(labels: Labels, rendering: Rendering) -> Labels:
     """The labels rendered; the chain is for tocsin to tell."""
     return {name: rendering.text(text) for name, text in labels.items() if name not in (DEPTH, CHAIN)}
+
+
+def _whole_event(firing: Firing) -> str:
+    """The JSON of the event that made it fire; of a deadline, of the one that tells of the firing."""
+    try:
+        return encode(firing.event or fired(firing)).decode()
+    except BadEvent as error:
+        raise Impossible(str(error)) from error
 
 
 def _about(firing: Firing) -> Labels:

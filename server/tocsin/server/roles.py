@@ -97,7 +97,8 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
     from tocsin.notifiers.dispatch import Dispatcher
     from tocsin.server.sweeping import Sweeping
 
-    yield Service("performer", Performer(parts.store, parts.clock).serve)
+    performer = Performer(parts.store, parts.clock, source=parts.settings.cloudevents_source)
+    yield Service("performer", performer.serve)
     yield Service("deliveries", Dispatcher(parts.store, parts.clock).serve)
     yield Service("watchdog", Sweeping(parts.store, parts.clock).serve)
     if parts.settings.kafka_bootstrap_servers:
