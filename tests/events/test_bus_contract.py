@@ -20,7 +20,8 @@ from tocsin.store.logbus import LogBus
 
 BRIEF = timedelta(milliseconds=300)
 LONG = timedelta(seconds=30)
-PATIENCE_S = 30.0
+MINUTE = timedelta(minutes=1)  # a member that stands still for ten seconds is not dead
+PATIENCE_S = 60.0
 
 
 class House:
@@ -69,8 +70,14 @@ def kafka(request: pytest.FixtureRequest) -> House:
     prefix: str = request.getfixturevalue("topic_prefix")
 
     def make() -> tuple[Bus, Callable[[], None]]:
-        heartbeat = timedelta(milliseconds=200)
-        bus = KafkaBus(broker.address, topic_prefix=prefix, idempotent=broker.idempotent, heartbeat=heartbeat)
+        bus = KafkaBus(
+            broker.address,
+            topic_prefix=prefix,
+            idempotent=broker.idempotent,
+            heartbeat=timedelta(milliseconds=200),
+            session_timeout=MINUTE,
+            handover=MINUTE,
+        )
         return bus, lambda: None
 
     return House(make)
@@ -259,7 +266,7 @@ async def test_a_waiting_reader_is_woken_by_a_message(house: House, bus: Bus) ->
         assert await member.fetch(wait=BRIEF) == []
         waiting = asyncio.create_task(member.fetch(wait=timedelta(minutes=5)))
         await house.open().publish(numbered(1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert numbers(await waiting) == [0]
 
 

@@ -66,7 +66,7 @@ async def known(bus: KafkaBus, *topics: str) -> None:
     """Wait until the broker says that the topics are there."""
     plain = KafkaBus(bus.address)
     for topic in topics:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await plain.width(topic)
@@ -223,7 +223,7 @@ async def test_several_sources_in_one_process_come_and_go(
             count += 1
             await until(store, count)
     stop.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await serving
     assert numbers(store) == list(range(count))
 
