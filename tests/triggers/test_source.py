@@ -60,6 +60,8 @@ def test_a_mapping_may_ask_how_the_message_came() -> None:
 NOTHING = [
     pytest.param({"mapping": {**BY_KIND, "where": "body.rows > `5`"}}, record(PAID), id="where is not met"),
     pytest.param({"mapping": BY_KIND}, record(b""), id="a tombstone"),
+    pytest.param({"mapping": BY_KIND}, record(b"", headers=(("content-type", b"text/plain"),)), id="one with a type"),
+    pytest.param({"format": "cloudevents"}, record(b"", headers=(("trace", b"1"),)), id="a tombstone of CloudEvents"),
     pytest.param({"mapping": BY_KIND, "since": NOW}, record(PAID), id="older than since"),
     pytest.param({"format": "cloudevents", "since": NOW}, record(b"junk"), id="older than since, whatever it is"),
 ]

@@ -181,6 +181,14 @@ async def test_a_topic_made_anew_is_read_from_its_start(
     assert numbers(store) == list(range(20))
 
 
+async def test_a_header_without_a_value_is_empty(store: Store, kafka: str, outside: KafkaBus, topic: str) -> None:
+    """Kafka lets a header have none; the message is none the worse for it."""
+    await send(kafka, topic, orders(0, 2), [("trace", None)])  # type: ignore[list-item]
+    source = KafkaSource(name="shop", topic=topic, mapping=MAPPING)
+    await read(SourceReader(source, store, outside, outside), outside, source, 2)
+    assert numbers(store) == [0, 1]
+
+
 async def test_cloudevents_in_both_modes(store: Store, kafka: str, outside: KafkaBus, topic: str) -> None:
     now = datetime.now(UTC)
     sent = [Event(event="orders.paid", resource={"tocsin.resource.id": str(n)}, occurred=now) for n in range(2)]

@@ -106,10 +106,16 @@ def from_kafka(
     kind = found.get("content-type", b"").decode(errors="replace").partition(";")[0].strip().lower()
     if kind.startswith("application/cloudevents") or "ce_specversion" not in found:
         return from_document(_one(kind or STRUCTURED, body), now, occurred)
-    if len(found) < len(headers):
-        raise BadEvent("a header stands twice; a CloudEvent has one value an attribute")
+    mine = [name.lower() for name, _ in headers if named([(name, b"")])]
+    if twice := [name for name in mine if mine.count(name) > 1]:
+        raise BadEvent(f"the header {twice[0]!r} stands there twice; a CloudEvent has one value an attribute")
     message = kafka.KafkaMessage(found, None, body)
     return _admitted(_checked(lambda: kafka.from_binary(message, _FORMAT, _present)), now, occurred)
+
+
+def named(headers: Sequence[tuple[str, bytes]]) -> bool:
+    """Whether one of a record's headers belongs to a CloudEvent."""
+    return any(name.lower() == "content-type" or name.lower().startswith("ce_") for name, _ in headers)
 
 
 def from_document(document: Any, now: datetime, occurred: datetime | None = None) -> Event:

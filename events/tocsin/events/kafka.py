@@ -349,7 +349,7 @@ class KafkaSubscription:
             await end_consumer(one)
 
     def _hand_out(self, place: TopicPartition, record: Any) -> Record:  # Any: aiokafka's ConsumerRecord
-        stream, headers = f"{self._cluster}/{place.topic}", tuple(record.headers)
+        stream, headers = f"{self._cluster}/{place.topic}", tuple((name, held or b"") for name, held in record.headers)
         self._member.holdings.hand_out((stream, place.partition), record.offset)
         key, received = (record.key or b"").decode(errors="replace"), 1000 * record.timestamp
         topic = place.topic.removeprefix(self._bus.prefix)

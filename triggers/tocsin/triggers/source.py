@@ -82,10 +82,10 @@ def event_of(source: KafkaSource, record: Record, now: datetime) -> Event | None
         return None
     if len(record.body) > codec.MAX_BYTES:
         raise BadEvent(f"{len(record.body):,} bytes, at most {codec.MAX_BYTES:,}; put a reference into the message")
+    if _is_tombstone(source, record):
+        return None
     if source.format == "cloudevents":
         return cloudevents.from_kafka(record.headers, record.body, now, stamped)
-    if not record.body:
-        return None
     document = codec.strict_json(record.body)
     match source.format:
         case "json":
@@ -94,6 +94,11 @@ def event_of(source: KafkaSource, record: Record, now: datetime) -> Event | None
             return openlineage.from_document(document, now)
         case _:
             return _ours(record, document, stamped, now)
+
+
+def _is_tombstone(source: KafkaSource, record: Record) -> bool:
+    """An empty message; a CloudEvent may have its attributes in the headers, and no data."""
+    return not record.body and not (source.format == "cloudevents" and cloudevents.named(record.headers))
 
 
 def context(name: str, record: Record) -> dict[str, Any]:  # Any: as `SCOPE` says
