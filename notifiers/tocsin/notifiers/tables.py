@@ -8,7 +8,15 @@ from sqlalchemy import Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
+from tocsin.notifiers.case import LIVE
 from tocsin.store.types import Json, UtcDateTime
+
+
+def _some(name: str, columns: tuple[str, ...], column: str, values: tuple[str, ...], *, unique: bool = False) -> Index:
+    """An index over the rows whose `column` is one of the values, on both databases."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    some = text(f"{column} IN ({listed})" if len(values) > 1 else f"{column} = {listed}")
+    return Index(name, *columns, unique=unique, sqlite_where=some, postgresql_where=some)
 
 
 class NotifierRow(SQLModel, table=True):
@@ -25,22 +33,19 @@ class NotifierRow(SQLModel, table=True):
 
 
 class Incident(SQLModel, table=True):
-    """One episode of a key: from the firing that opened it to the one that said it is over.
+    """One episode of a group on a route, or of a key without one: from the alert that opened it to its end.
 
-    `revision` counts what there is to tell; `event_id` is the event of the last trigger, `resolved_by` that of the
-    resolve. One that does not last is closed as soon as it is opened, and owes nobody a resolve.
+    `revision` counts what was said; `event_id` is the event of the last firing, `resolved_by` that of the end, or
+    `closed_by` the person. `node` is the policy, `due` when something follows although nothing comes; the columns from
+    `firing` to `was` are a `Case`. `storms` names the storm incidents that speak for it: receiver to id. News that
+    nothing resolves (`lasting` false) is closed as soon as it is told, and owes nobody a resolve.
     """
 
     __tablename__ = "incident"
     __table_args__ = (
         UniqueConstraint("key_id", "episode"),
-        Index(
-            "ix_incident_one_open",
-            "key_id",
-            unique=True,
-            sqlite_where=text("state = 'open'"),
-            postgresql_where=text("state = 'open'"),
-        ),
+        _some("ix_incident_one_open", ("key_id",), "state", LIVE, unique=True),
+        _some("ix_incident_due", ("due",), "state", LIVE),
         Index(None, "state", "opened"),
     )
 
@@ -48,6 +53,9 @@ class Incident(SQLModel, table=True):
     key_id: UUID
     key: str = Field(sa_type=Text)
     episode: int
+    route: str = ""
+    node: dict[str, Any] = Field(default_factory=dict, sa_type=Json)  # Any: a Node as JSON
+    grouped: dict[str, str] = Field(default_factory=dict, sa_type=Json)
     state: str
     lasting: bool = True
     revision: int
@@ -62,6 +70,57 @@ class Incident(SQLModel, table=True):
     resolved: datetime | None = Field(default=None, sa_type=UtcDateTime)
     event_id: UUID
     resolved_by: UUID | None = None
+    closed_by: str = ""
+    due: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    firing: int = 0
+    news: bool = False
+    said: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    wait_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    settle_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    repeat_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    escalate_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ack_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    level: int = 0
+    rounds: int = 0
+    flaps: list[str] = Field(default_factory=list, sa_type=Json)
+    flapping: bool = False
+    suppressed: str | None = Field(default=None, sa_type=Text)
+    muted_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    acked_by: str = ""
+    was: str = "open"
+    storms: dict[str, str] = Field(default_factory=dict, sa_type=Json)
+
+
+class AlertRow(SQLModel, table=True):
+    """What is known of one thing in one incident.
+
+    `status` is firing, resolved, closed (by a person) or news. `event_id` is the event of the last firing, `ended_by`
+    that of the end; `words` are what single receivers are told instead of `subject` and `body`: receiver to event,
+    subject and body.
+    """
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        _some("ix_alert_firing", ("fingerprint",), "status", ("firing",)),
+        _some("ix_alert_newest", ("incident_id", "starts"), "status", ("firing",)),
+    )
+
+    incident_id: UUID = Field(primary_key=True, foreign_key="incident.id")
+    fingerprint: UUID = Field(primary_key=True)
+    identity: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    status: str
+    severity: str
+    subject: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    labels: dict[str, str] = Field(sa_type=Json)
+    items: list[str] = Field(sa_type=Json)
+    total: int
+    words: dict[str, list[str]] = Field(sa_type=Json)
+    event_id: UUID
+    ended_by: UUID | None = None
+    starts: datetime = Field(sa_type=UtcDateTime)
+    ends: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Delivery(SQLModel, table=True):
@@ -75,13 +134,8 @@ class Delivery(SQLModel, table=True):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("incident_id", "receiver", "revision"),
-        Index(
-            "ix_delivery_live",
-            "receiver",
-            "due",
-            sqlite_where=text("state IN ('pending', 'sending', 'unknown')"),
-            postgresql_where=text("state IN ('pending', 'sending', 'unknown')"),
-        ),
+        _some("ix_delivery_calls", ("receiver", "since"), "action", ("trigger",)),
+        _some("ix_delivery_live", ("receiver", "due"), "state", ("pending", "sending", "unknown")),
     )
 
     id: UUID = Field(primary_key=True)

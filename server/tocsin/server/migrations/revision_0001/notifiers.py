@@ -20,6 +20,7 @@ from tocsin.server.migrations.forms import (
 def make() -> None:
     """Make the tables of notifiers."""
     _incident()
+    _alert()
     _notifier()
     _receiver_state()
     _delivery()
@@ -27,11 +28,14 @@ def make() -> None:
 
 
 def _incident() -> None:
+    live = "state IN ('waiting', 'open', 'acknowledged', 'settling')"
     table(
         "incident",
         *must(UUID, "id", "key_id"),
         *must(TEXT, "key"),
         *must(NUMBER, "episode"),
+        *must(NAME, "route"),
+        *must(JSON, "node", "grouped"),
         *must(NAME, "state"),
         *must(FLAG, "lasting"),
         *must(NUMBER, "revision"),
@@ -45,11 +49,45 @@ def _incident() -> None:
         *may(TIME, "resolved"),
         *must(UUID, "event_id"),
         *may(UUID, "resolved_by"),
+        *must(NAME, "closed_by"),
+        *may(TIME, "due"),
+        *must(NUMBER, "firing"),
+        *must(FLAG, "news"),
+        *may(TIME, "said", "wait_until", "settle_at", "repeat_at", "escalate_at", "ack_until"),
+        *must(NUMBER, "level", "rounds"),
+        *must(JSON, "flaps"),
+        *must(FLAG, "flapping"),
+        *may(TEXT, "suppressed"),
+        *may(TIME, "muted_until"),
+        *must(NAME, "acked_by", "was"),
+        *must(JSON, "storms"),
         unique("incident", "key_id", "episode"),
         key=("id",),
     )
-    index("incident", "key_id", name="ix_incident_one_open", unique=True, where="state = 'open'")
+    index("incident", "key_id", name="ix_incident_one_open", unique=True, where=live)
+    index("incident", "due", name="ix_incident_due", where=live)
     index("incident", "state", "opened")
+
+
+def _alert() -> None:
+    table(
+        "alert",
+        *must(UUID, "incident_id", "fingerprint"),
+        *must(TEXT, "identity", "source"),
+        *must(NAME, "status", "severity"),
+        *must(TEXT, "subject", "body"),
+        *must(JSON, "labels", "items"),
+        *must(NUMBER, "total"),
+        *must(JSON, "words"),
+        *must(UUID, "event_id"),
+        *may(UUID, "ended_by"),
+        *must(TIME, "starts"),
+        *may(TIME, "ends"),
+        reference("alert", "incident_id", "incident", "id"),
+        key=("incident_id", "fingerprint"),
+    )
+    index("alert", "fingerprint", name="ix_alert_firing", where="status = 'firing'")
+    index("alert", "incident_id", "starts", name="ix_alert_newest", where="status = 'firing'")
 
 
 def _notifier() -> None:
@@ -87,6 +125,7 @@ def _delivery() -> None:
         reference("delivery", "incident_id", "incident", "id"),
         key=("id",),
     )
+    index("delivery", "receiver", "since", name="ix_delivery_calls", where="action = 'trigger'")
     index("delivery", "receiver", "due", name="ix_delivery_live", where="state IN ('pending', 'sending', 'unknown')")
 
 
