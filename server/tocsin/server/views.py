@@ -147,6 +147,17 @@ class HookView(View):
     updated: datetime
 
 
+class SourceView(View):
+    """A source: `config` is its definition, `handled` how many messages it has come past."""
+
+    name: str
+    topic: str
+    format: str
+    config: dict[str, Any]
+    handled: int
+    updated: datetime
+
+
 class LostPostView(View):
     """A post that its hook could make no event of; `body` as text."""
 

@@ -42,7 +42,16 @@ def apply(session: Session, sources: Iterable[KafkaSource], now: datetime) -> li
 
 def get(session: Session, name: str) -> KafkaSource:
     """The source of this name. Raises `NotFound` naming the known ones."""
-    return source_of(_row(session, name).spec)
+    return source_of(get_row(session, name).spec)
+
+
+def get_row(session: Session, name: str) -> Source:
+    """The source of this name as it stands on record. Raises `NotFound` naming the known ones."""
+    row = session.get(Source, name)
+    if row is None:
+        known = ", ".join(session.exec(select(Source.name).order_by(col(Source.name)))) or "none"
+        raise NotFound(f"source {name!r} is not known; known: {known}")
+    return row
 
 
 def list_rows(session: Session) -> list[Source]:
@@ -52,7 +61,7 @@ def list_rows(session: Session) -> list[Source]:
 
 def remove(session: Session, name: str, now: datetime) -> None:
     """Forget the source; how far it has come stays known, for one of the same name. Raises `NotFound`."""
-    session.delete(_row(session, name))
+    session.delete(get_row(session, name))
     _tell(session, name, "deleted", now)
 
 
@@ -69,14 +78,6 @@ def _put(session: Session, source: KafkaSource, now: datetime) -> Change:
     session.add(row)
     _tell(session, source.name, "updated", now)
     return "updated"
-
-
-def _row(session: Session, name: str) -> Source:
-    row = session.get(Source, name)
-    if row is None:
-        known = ", ".join(session.exec(select(Source.name).order_by(col(Source.name)))) or "none"
-        raise NotFound(f"source {name!r} is not known; known: {known}")
-    return row
 
 
 def _tell(session: Session, name: str, verb: str, now: datetime) -> None:

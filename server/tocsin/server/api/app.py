@@ -18,6 +18,7 @@ from tocsin.server.api import (
     problems,
     runs,
     schedules,
+    sources,
     tail,
 )
 from tocsin.server.api.guard import Guard
@@ -32,6 +33,7 @@ _ROUTERS: Final = (
     deployments.router,
     runs.router,
     schedules.router,
+    sources.router,
     notifiers.router,
     incidents.router,
     health.router,

@@ -1,4 +1,4 @@
-"""Hooks over HTTP: what others post to `/api/hooks/<name>`, and what there is to post to.
+"""Hooks over HTTP: what others post to `/api/hooks/<name>`; and what there is to post to, which we put and forget.
 
 Whoever cannot prove himself learns nothing: an unknown name and a wrong signature are answered alike, the reason is in
 our log. Whoever can is told what is wrong.
@@ -7,19 +7,20 @@ our log. Whoever can is told what is wrong.
 import asyncio
 import re
 from http import HTTPStatus
-from typing import Any, Final, assert_never
+from typing import Annotated, Any, Final, assert_never
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 
 from tocsin.events import codec
 from tocsin.events.errors import BadEvent
 from tocsin.events.signatures import Proven, Stale, Unproven
-from tocsin.server import reads, views
+from tocsin.server import reads, views, ways_in
 from tocsin.server.api.bodies import Room, read_body
 from tocsin.server.api.parameters import only_known
 from tocsin.server.api.problems import Refused, problem
 from tocsin.server.api.state import Context, Here
+from tocsin.triggers import hooks as stored
 from tocsin.triggers.hook import NAME, Hook
 from tocsin.triggers.hook_posts import Greeting, Meant, Post, Unwanted, format_of, read
 from tocsin.triggers.signatures import verify
@@ -47,6 +48,9 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     422: {"description": "It cannot be read or mapped: the body is among the dead letters."},
     429: {"description": "More than the hook takes in a minute. Come back after `Retry-After` seconds."},
 }
+
+# Any: the room reads it, and says field by field what is wrong.
+Definition = Annotated[dict[str, Any], Body(description="As in YAML, with the secret itself.")]
 
 router = APIRouter(prefix="/api/hooks", tags=["hooks"])
 
@@ -81,6 +85,21 @@ async def list_hooks(here: Here) -> list[views.HookView]:
 async def get_hook(here: Here, name: str) -> views.HookView:
     """One hook, without its secrets."""
     return await here.store.look(lambda session: reads.hook(session, name))
+
+
+@router.put("/{name}", summary="Create or replace a hook", dependencies=[Depends(only_known)])
+async def put_hook(here: Here, name: str, definition: Definition) -> views.HookView:
+    """The hook on record, without its secrets. Put again, a mask keeps the stored secret."""
+    now = here.clock.now()
+    return await here.store.run(lambda session: ways_in.put_hook(session, name, definition, now))
+
+
+@router.delete(
+    "/{name}", status_code=HTTPStatus.NO_CONTENT, summary="Forget a hook", dependencies=[Depends(only_known)]
+)
+async def remove_hook(here: Here, name: str) -> None:
+    """What is posted there from now on is refused."""
+    await here.store.run(lambda session: stored.remove_hook(session, name))
 
 
 def _nobody(here: Context, name: str, reason: str, client: str) -> Response:

@@ -11,12 +11,12 @@ from tocsin.events.bus import Record
 from tocsin.events.clock import micros
 from tocsin.events.codec import encode, strict_json
 from tocsin.events.errors import BadEvent, Invalid
+from tocsin.server import ways_in
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Output, print_json, show_one, show_rows
 from tocsin.server.definitions import sources_in
-from tocsin.store import positions
 from tocsin.triggers import source_store
-from tocsin.triggers.source import KafkaSource, event_of, source_of
+from tocsin.triggers.source import KafkaSource, event_of
 
 app = App(name="source", help="Kafka topics of others as sources of events.")
 
@@ -39,9 +39,7 @@ def apply(target: Target, /, *more: Target, output: Output = "table") -> None:
 def ls(*, output: Output = "table") -> None:
     """List sources and how many messages each has come past."""
     with opened() as store, store.read() as session:
-        found = source_store.list_rows(session)
-        handled = {row.name: positions.offsets(session, source_of(row.spec).consumer).values() for row in found}
-    rows = [{"format": "json", **row.spec, "handled": sum(handled[row.name]), "updated": row.updated} for row in found]
+        rows = ways_in.sources(session)
     nothing = "no sources; `tocsin source apply FILE` puts some on record"
     show_rows(rows, output, ("name", "topic", "format", "handled", "updated"), nothing)
 
