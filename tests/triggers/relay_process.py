@@ -1,0 +1,18 @@
+"""A relay as a process of its own: `python -m tests.triggers.relay_process URL KAFKA PREFIX`."""
+
+import asyncio
+import sys
+
+from tocsin.events.kafka import KafkaBus
+from tocsin.store.engine import Store
+from tocsin.store.relay import Relay
+
+
+async def main(url: str, address: str, prefix: str) -> None:
+    """Move the log to Kafka until killed."""
+    store, bus = Store.open(url), KafkaBus(address, topic_prefix=prefix)
+    await Relay(store, bus).serve(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
