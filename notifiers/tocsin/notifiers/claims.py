@@ -31,7 +31,8 @@ class Claimed:
     """A delivery whose turn it is; until the lease is over nobody else touches it.
 
     `handle` is what an earlier delivery of the incident to this receiver gave back; `look_first` says that a try may
-    have arrived without an answer. `notifier` is None when it was removed.
+    have arrived without an answer, `again` that a try of this very delivery may. `notifier` is None when it was
+    removed.
     """
 
     id: UUID
@@ -43,6 +44,7 @@ class Claimed:
     handle: Handle | None
     look_first: bool
     notifier: NotifierRow | None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: 
         handle=handle,
         look_first=handle is None and past.was_told(session, row.incident_id, row.receiver),
         notifier=notifier,
+        again=row.maybe_told,
     )
 
 

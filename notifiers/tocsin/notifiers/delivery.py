@@ -13,7 +13,7 @@ Level, not edge: a receiver is told the newest truth, not a backlog. A trigger t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
@@ -82,7 +82,8 @@ def next_state(progress: Progress, outcome: Outcome, now: datetime, jitter: floa
         case Delivered(handle):
             return Step("delivered", now, progress.minimal, True, handle=handle)
         case Later(after, reason):
-            return _later(progress, after, reason, now, backoff(progress.tries, jitter, policy), policy)
+            step = _later(progress, after, reason, now, backoff(progress.tries, jitter, policy), policy)
+            return replace(step, not_before=None) if outcome.alone else step
         case Refused(reason, resend_minimal):
             return _refused(progress, reason, resend_minimal, now)
         case Unknown(reason):

@@ -155,7 +155,8 @@ class Dispatcher:
             _LOG.exception("notifier %s cannot be opened", claimed.receiver)
             return Later(UNREADABLE, redact(f"{type(error).__name__}: {error}")), 0
         try:
-            message = channel.render(claimed.view, minimal=claimed.minimal)
+            rendered = channel.render(claimed.view, minimal=claimed.minimal)
+            message = msgspec.structs.replace(rendered, again=claimed.again)
         except Exception as error:  # a view that breaks the rendering harms only itself
             _LOG.exception("delivery %s cannot be rendered", claimed.id)
             return Refused(redact(f"cannot be rendered: {error}"), resend_minimal=True), 0

@@ -23,11 +23,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Surely not delivered, worth another try; `after` is how long the channel asks to be left alone, if it said."""
+    """Surely not delivered, worth another try; `after` is how long the channel asks to be left alone, if it said.
+
+    With `alone` the wait binds this delivery only, and the receiver may be told other things meanwhile.
+    """
 
     after: timedelta | None
     reason: str
     status: int | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A rendered view: what goes to the channel, exactly. `minimal` is the plain form for a channel that refused."""
+    """A rendered view: what goes to the channel, exactly. `minimal` is the plain form for a channel that refused.
+
+    `again` says that an earlier try of this very delivery may have arrived, in part or as a whole.
+    """
 
     delivery: UUID
     incident: UUID
@@ -55,6 +58,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # Any: the body is the channel's own JSON.
     body: dict[str, Any]
     minimal: bool = False
+    again: bool = False
 
 
 def read_severity(text: str) -> Severity:
