@@ -213,9 +213,10 @@ async def test_slack_changes_the_message_of_an_incident(
 ) -> None:
     posted = await tell(slack_channel, make_view)
     assert isinstance(posted, Delivered)
-    assert posted.handle == {"channel": slack.channel, "ts": slack.messages[0].ts}
+    assert (posted.handle["channel"], posted.handle["ts"]) == (slack.channel, slack.messages[0].ts)
     resolved = await tell(slack_channel, make_view, posted.handle, action="resolve", revision=2)
-    assert resolved == Delivered(posted.handle, 200)
+    assert isinstance(resolved, Delivered)
+    assert resolved.handle["ts"] == posted.handle["ts"]
     assert len(slack.messages) == 1
     assert slack.messages[0].updates == 1
     assert slack.messages[0].text.startswith("✅ Resolved: ")
@@ -243,7 +244,8 @@ async def test_slack_finds_a_post_whose_answer_was_lost(
     slack.fail(Reset(accept=True))
     assert isinstance(await slack_channel.send(message, None), Unknown)
     found = await slack_channel.find(message)
-    assert found == Delivered({"channel": slack.channel, "ts": slack.messages[0].ts}, 200)
+    assert isinstance(found, Delivered)
+    assert (found.handle["channel"], found.handle["ts"]) == (slack.channel, slack.messages[0].ts)
 
 
 async def test_a_look_into_history_that_fails_finds_nothing_or_waits(

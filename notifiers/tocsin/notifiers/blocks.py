@@ -55,14 +55,17 @@ class SlackWebhook(Block):
 
 
 class Slack(Block):
-    """A Slack channel through a bot token: one message an incident, updated in place.
+    """A Slack channel through a bot token: one message an incident, updated in place, its story in the thread.
 
     Give the channel by its id (`C0123456789`): history, by which a post with a lost answer is found, knows no names.
+    With `signing_secret` (presses come by HTTP) or `app_token` (Socket Mode) the message has buttons.
     """
 
     kind: Literal["slack"] = "slack"
     token: SecretStr
     channel: Annotated[str, Field(min_length=1, max_length=100)]
+    signing_secret: SecretStr | None = None
+    app_token: SecretStr | None = None
     api_url: FixedUrl = "https://slack.com/api/"
     updates: ClassVar[bool] = True
 
@@ -72,6 +75,13 @@ class Slack(Block):
         if not token.get_secret_value().strip():
             raise ValueError("the bot token is empty; it begins with xoxb-")
         return token
+
+    @field_validator("signing_secret", "app_token")
+    @classmethod
+    def _is_given(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not secret.get_secret_value().strip():
+            raise ValueError("it is empty; leave it out, or give what the app's page Basic Information shows")
+        return secret
 
 
 class PagerDuty(Block):

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, escape, top
+from tocsin.notifiers.slack_buttons import buttons
+from tocsin.notifiers.slack_thread import standing, to_payload
 from tocsin.notifiers.view import Message, View
 
 HEADER = 150
@@ -19,6 +21,7 @@ TEXT = 3_000
 MINIMAL_TEXT = 1_000
 ITEMS_SHOWN = 20
 ITEM = 200
+FACT = 150
 EVENT_TYPE = "tocsin_delivery"
 
 # Any: Block Kit JSON.
@@ -27,14 +30,17 @@ Block = dict[str, Any]
 _MARKS = {"critical": "🔴", "error": "🔴", "warning": "🟠", "info": "🔵"}
 
 
-def render_slack(view: View, *, minimal: bool, metadata: bool) -> Message:
-    """The Slack message for `view`; `metadata` (Web API only) carries the ids by which the post is found again."""
+def render_slack(view: View, *, minimal: bool, metadata: bool, pressed_by: str = "") -> Message:
+    """The Slack message for `view`; `metadata` (Web API only) carries the ids by which the post is found again, and
+    what its thread has been told. With `pressed_by`, the notifier's name, it has buttons while there is something to
+    do about it."""
     text = headline(view)
     body: dict[str, Any] = {"text": escape(text, MINIMAL_TEXT if minimal else TEXT)}
     if not minimal:
-        body["blocks"] = blocks(view)
-        if metadata:
-            body["metadata"] = _metadata(view)
+        actions = buttons(view, pressed_by) if pressed_by else None
+        body["blocks"] = [*blocks(view), *([actions] if actions else [])]
+    if metadata:
+        body["metadata"] = _metadata(view)
     return Message(
         delivery=view.delivery,
         incident=view.incident,
@@ -46,10 +52,9 @@ def render_slack(view: View, *, minimal: bool, metadata: bool) -> Message:
 
 
 def headline(view: View) -> str:
-    """The incident in one line: a mark, whether it is over, the subject."""
-    mark = "✅" if view.over else _MARKS[view.severity]
-    words = {"resolve": "Resolved: ", "test": "Test: "}.get(view.action, "")
-    return f"{mark} {words}{_one_line(view.subject)}"
+    """The incident in one line: a mark, how it stands, the subject."""
+    mark = "✅" if view.over else "👀" if view.state == "acknowledged" else _MARKS[view.severity]
+    return f"{mark} {_standing_word(view)}{_one_line(view.subject)}"
 
 
 def blocks(view: View) -> list[Block]:
@@ -63,6 +68,18 @@ def blocks(view: View) -> list[Block]:
         shown.append({"type": "section", "fields": _fields(view.labels)})
     shown.append({"type": "context", "elements": [_markdown(fact) for fact in _facts(view)]})
     return shown
+
+
+def _standing_word(view: View) -> str:
+    if view.over:
+        return "Resolved: "
+    if view.action == "test":
+        return "Test: "
+    if view.state == "acknowledged":
+        return "Acknowledged: "
+    if view.flapping:
+        return "Flapping: "
+    return "Still firing: " if view.action == "repeat" else ""
 
 
 def _items(view: View) -> str:
@@ -79,11 +96,22 @@ def _fields(labels: dict[str, str]) -> list[Block]:
 
 
 def _facts(view: View) -> list[str]:
+    """At most nine: Slack takes ten elements."""
     facts = [f"severity *{view.severity}*", f"since {_moment(view.opened)}"]
     if view.over:
         facts.append(f"over {_moment(view.at)}")
     elif view.revision > 1:
         facts.append(f"updated {_moment(view.at)}")
+    if view.acked_by:
+        facts.append(f"acknowledged by {escape(_one_line(view.acked_by), FACT)}")
+    if view.level and not view.over:
+        facts.append(f"escalated, step {view.level:,}")
+    if view.flapping and not view.over:
+        facts.append("flapping")
+    if view.muted:
+        facts.append(f"{view.muted:,} silenced")
+    if view.route:
+        facts.append(f"route {escape(_one_line(view.route), FACT)}")
     return [*facts, f"incident `{str(view.incident)[-12:]}`"]
 
 
@@ -95,7 +123,7 @@ def _moment(instant: datetime) -> str:
 
 def _metadata(view: View) -> dict[str, Any]:
     ids = {"delivery": str(view.delivery), "incident": str(view.incident), "revision": view.revision}
-    return {"event_type": EVENT_TYPE, "event_payload": ids}
+    return {"event_type": EVENT_TYPE, "event_payload": {**ids, **to_payload(standing(view))}}
 
 
 def _plain(text: str, limit: int) -> Block:

@@ -8,7 +8,22 @@ TEXT_MAX: Final = 40_000
 BLOCKS: Final = 50
 BLOCKS_CHARACTERS: Final = 13_200
 METADATA_BYTES: Final = 8_000
-_LENGTHS: Final = {"header": 150, "section": 3_000, "field": 2_000, "context": 3_000, "markdown": 12_000}
+_LENGTHS: Final = {
+    "header": 150,
+    "section": 3_000,
+    "field": 2_000,
+    "context": 3_000,
+    "markdown": 12_000,
+    "button": 75,
+    "option": 75,
+    "placeholder": 150,
+}
+ELEMENTS: Final = 25
+IDS: Final = 255
+VALUE: Final = 2_000
+OPTION_VALUE: Final = 150
+SELECT_OPTIONS: Final = 100
+OVERFLOW_OPTIONS: Final = 5
 _ENTITY = re.compile(r"&(?!(amp|lt|gt);)")
 _OWN_MARKUP = re.compile(r"<(!date\^\d+\^[^<>]*|https?://[^<>]*|mailto:[^<>]*)>")
 _MENTION = re.compile(r"<(!channel|!here|!everyone|!subteam\^[^>]*|@[^>]*|#[^>]*)>")
@@ -59,6 +74,8 @@ def _check_block(block: Json) -> int:
             if not isinstance(elements, list) or not 1 <= len(elements) <= 10:
                 raise Breach("invalid_blocks", "a context has 1 to 10 elements")
             return sum(_check_text(element, "context", ("plain_text", "mrkdwn")) for element in elements)
+        case "actions":
+            return _check_actions(block)
         case "divider":
             return 0
         case "markdown":
@@ -75,6 +92,48 @@ def _check_section(block: Json) -> int:
         raise Breach("invalid_blocks", "a section has 1 to 10 fields")
     length = _check_text(text, "section", ("plain_text", "mrkdwn")) if text is not None else 0
     return length + sum(_check_text(field, "field", ("plain_text", "mrkdwn")) for field in fields or [])
+
+
+def _check_actions(block: Json) -> int:
+    elements = block.get("elements")
+    if not isinstance(elements, list) or not 1 <= len(elements) <= ELEMENTS:
+        raise Breach("invalid_blocks", f"actions have 1 to {ELEMENTS} elements")
+    _check_length("block_id", block.get("block_id", "-"), IDS)
+    names = [element.get("action_id") for element in elements if "action_id" in element]
+    if len(set(names)) < len(names):
+        raise Breach("invalid_blocks", "an action_id stands twice in one block")
+    return sum(_check_element(element) for element in elements)
+
+
+def _check_element(element: Json) -> int:
+    """How many characters a button or a menu shows."""
+    _check_length("action_id", element.get("action_id", "-"), IDS)
+    match element.get("type"):
+        case "button":
+            _check_length("value", element.get("value", "-"), VALUE)
+            if element.get("style", "primary") not in ("primary", "danger"):
+                raise Breach("invalid_blocks", "a button is primary, danger, or has no style")
+            return _check_text(element.get("text"), "button", ("plain_text",))
+        case "static_select":
+            length = _check_text(element.get("placeholder"), "placeholder", ("plain_text",))
+            return length + _check_options(element.get("options"), SELECT_OPTIONS)
+        case "overflow":
+            return _check_options(element.get("options"), OVERFLOW_OPTIONS)
+        case kind:
+            raise Breach("invalid_blocks", f"the stand-in knows no element of type {kind}")
+
+
+def _check_options(options: Any, most: int) -> int:
+    if not isinstance(options, list) or not 1 <= len(options) <= most:
+        raise Breach("invalid_blocks", f"a menu has 1 to {most} options")
+    for option in options:
+        _check_length("value", option.get("value"), OPTION_VALUE)
+    return sum(_check_text(option.get("text"), "option", ("plain_text",)) for option in options)
+
+
+def _check_length(name: str, text: Any, most: int) -> None:
+    if not isinstance(text, str) or not 1 <= len(text) <= most:
+        raise Breach("invalid_blocks", f"{name} has 1 to {most:,} characters")
 
 
 def _check_text(element: Any, place: str, kinds: tuple[str, ...]) -> int:
