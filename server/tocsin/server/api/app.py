@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,6 +39,7 @@ _ROUTERS: Final = (
     health.router,
 )
 _EVENTS: Final = events.router.prefix
+_HOOKS: Final = f"{hooks.router.prefix}/"
 _ABOUT: Final = """Take in events, follow them, and look at what they caused.
 
 Errors are problem documents (RFC 9457): `detail` says what is wrong and the way out. With `TOCSIN_API_KEY` set on the
@@ -67,19 +68,29 @@ def create_app(here: Context) -> FastAPI:
 
 
 class ShortWay:
-    """Takes posted events past the framework's routing, which costs more than storing them does."""
+    """Takes what is posted to events and hooks past the framework's routing, which costs more than storing it does."""
 
     def __init__(self, app: ASGIApp, here: Context) -> None:
         self._app, self._here = app, here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != _EVENTS or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST" or not _is_short(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
-            answer = await events.take_in(self._here, Request(scope, receive))
+            answer = await self._take(scope["path"], Request(scope, receive))
         except ClientDisconnect:
             return
         except TocsinError as error:
             answer = problems.from_error(error)
         await answer(scope, receive, send)
+
+    async def _take(self, path: str, request: Request) -> Response:
+        if path == _EVENTS:
+            return await events.take_in(self._here, request)
+        return await hooks.post_hook(self._here, path.removeprefix(_HOOKS), request)
+
+
+def _is_short(path: str) -> bool:
+    """Whether events are posted there, or the post of a hook."""
+    return path == _EVENTS or (path.startswith(_HOOKS) and "/" not in path.removeprefix(_HOOKS))
