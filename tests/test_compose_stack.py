@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[1]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 TOCSIN = [sys.executable, "-m", "tocsin.server"]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
-pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.apache]
+pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.apache, pytest.mark.timeout(300)]
 
 
 class Stack:
@@ -79,7 +79,7 @@ class Stack:
         headers["Content-Type"] = "application/json"
         address = f"http://127.0.0.1:{self.port}/api/events"
         with urllib.request.urlopen(
-            urllib.request.Request(address, body, headers, method="POST"), timeout=30
+            urllib.request.Request(address, body, headers, method="POST"), timeout=PATIENCE_S
         ) as answer:
             status: int = answer.status
             return status
@@ -136,7 +136,7 @@ async def test_every_service_gets_well_carries_an_event_and_stops_when_asked(
     assert await arrived(apache_kafka.address, "orders.late"), stack.said("dispatcher")
     for process in roles.values():
         process.send_signal(signal.SIGTERM)
-    ended = {name: process.wait(30) for name, process in roles.items()}
+    ended = {name: process.wait(PATIENCE_S) for name, process in roles.items()}
     assert ended == dict.fromkeys(roles, 0), "\n".join(stack.said(name) for name, code in ended.items() if code)
     secrets = [value for name, value in stack.secrets.items() if name != "tocsin_database_url"]
     logs = "".join((stack.folder / f"{name}.log").read_text(errors="replace") for name in [*roles, "migrate"])

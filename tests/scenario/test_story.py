@@ -34,7 +34,7 @@ from tocsin.store.engine import Store
 from tocsin.store.relay import Relay
 from tocsin.store.tables import LogEntry
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 QUIET = Console(quiet=True)
 
@@ -131,17 +131,17 @@ class Roles:
     def kill(self, role: str) -> None:
         process = self._processes[role]
         process.send_signal(signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
 
     def stop(self) -> dict[str, int]:
         for role, process in self._processes.items():
             self._wait_until_up(role)
             process.terminate()
-        return {role: process.wait(30) for role, process in self._processes.items()}
+        return {role: process.wait(60) for role, process in self._processes.items()}
 
     def _wait_until_up(self, role: str) -> None:
         """One that was just started again knows no signals yet: it has to have made its mark."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._processes[role].poll() is None:
             mark = age(Path((os.environ | self._environment)["TOCSIN_HOME"]), role)
             if mark is not None and mark < datetime.now(UTC) - self._begun[role]:
@@ -180,7 +180,7 @@ def patiently(report: Report) -> Report:
     """A producer that keeps its promise: it tries again until the server has taken the event."""
 
     def again(body: bytes) -> None:
-        for _ in range(300):
+        for _ in range(600):
             try:
                 return report(body)
             except (urllib.error.URLError, ConnectionError):
@@ -197,7 +197,7 @@ async def with_deaths(place: Stage, store: Store, environment: dict[str, str], r
         deaths = group.create_task(kill_each_once(store, roles))
         outside = group.create_task(repair_and_report(store, place.orders_url, patiently(report)))
         facts = await until_over(store, timedelta(seconds=120))
-        await asyncio.wait_for(deaths, 30)
+        await asyncio.wait_for(deaths, 60)
         outside.cancel()
     return facts
 
