@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tocsin.server import history
 from tocsin.store.engine import Store
 from tocsin.store.log import CHANNEL, Follower, number
+from tocsin.store.signals import first
 from tocsin.store.tables import LogEntry
 
 QUEUE: Final = 1_000
@@ -72,7 +73,7 @@ class Feed:
         self._wanted = asyncio.Event()
         self._follower = Follower()
         self.position = 0
-        self.closed = False
+        self._closed = asyncio.Event()
 
     def join(self, seq: int, size: int = QUEUE) -> Reader | None:
         """A reader of everything behind `seq`; None while others have been given more: page up to them first."""
@@ -93,10 +94,15 @@ class Feed:
 
     def close(self) -> None:
         """End `serve`, and every reader's stream at its next look."""
-        self.closed = True
+        self._closed.set()
         self._wanted.set()
         for reader in self._readers:
             reader.wake()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed.is_set()
 
     async def head(self) -> int:
         """The log's newest sequence number."""
@@ -113,7 +119,7 @@ class Feed:
             with self._store.watch(CHANNEL) as watch:
                 while self._readers and not self.closed:
                     if not await self._hand_out():
-                        await watch.wait(_IDLE)
+                        await first(watch.wait(_IDLE), self._closed.wait())
 
     async def _hand_out(self) -> bool:
         position = self.position
