@@ -76,10 +76,23 @@ def test_hooks_stand_in_python_too(tmp_path: Path) -> None:
     assert sorted(hook.name for hook in hooks_in(str(file))) == ["one", "two"]
 
 
+OPEN = "{name: a, insecure: true, mapping: {event: body.x, resource: body.y}}"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (FILE, "SHOP_SECRET, which is not set"),
+        ("hooks:\n- name: a\n  insecure: true\n  mappin: {}", "line 4, mappin: unknown field; did you mean mapping?"),
+        (
+            "- name: a\n  verify:\n    kind: githb\n    secret: abc",
+            "line 2, verify: unknown kind 'githb'; known",
+        ),
+        (
+            "- name: a\n  verify:\n    kind: github\n    secret: abc",
+            "line 4, verify.secret: a secret has 16",
+        ),
+        (f"- {OPEN}\n- {OPEN}", 'hook "a" is defined twice, on line 1 and on line 2'),
         ("hooks: []", "no hook in it"),
         ("- name: a", "mapping"),
         ("- {name: a, insecure: true, mapping: {event: 'x.[', resource: y}}", "mapping.event"),

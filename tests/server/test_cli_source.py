@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return run
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+
+
+def test_the_first_commands_of_the_page_work_as_they_stand(cli: Cli) -> None:
+    for name, pattern in (("sources.yaml", r"```yaml\n(.*?)```"), ("message.json", r"```json\n(.*?)```")):
+        found = re.search(pattern, PAGE, re.DOTALL)
+        assert found is not None
+        Path(name).write_text(found[1])
+    commands = re.findall(r"^\$ tocsin source (.*?)(?:#.*)?$", PAGE, re.MULTILINE)
+    assert [cli(*command.split())[0] for command in commands] == [0, 0, 0]
+
+
 def test_a_source_is_applied_listed_shown_and_removed(cli: Cli) -> None:
     _, out, _ = cli("apply", "sources.yaml", "-o", "json")
     assert json.loads(out) == [{"name": "shop", "change": "created"}, {"name": "lineage", "change": "created"}]
@@ -87,7 +100,7 @@ def test_a_message_is_tried_out_before_anything_reads_it(cli: Cli) -> None:
         (("test", "nobody", "message.json"), 1, "source 'nobody' is not known; known: none"),
         (("test", "shop.py", "nowhere.json"), 1, "nowhere.json: No such file"),
         (("test", "shop.py", "message.json", "--header", "x"), 1, "write name=value"),
-        (("apply", "bad.yaml"), 1, "source 'shop': mapping.event: expression \"paid\": there is no 'paid'"),
+        (("apply", "bad.yaml"), 1, "line 1, mapping.event: expression \"paid\": there is no 'paid'"),
     ],
 )
 def test_what_is_wrong_is_said(cli: Cli, words: tuple[str, ...], code: int, said: str) -> None:

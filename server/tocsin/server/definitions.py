@@ -8,11 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from tocsin.automations.yamltext import read_json, read_yaml
+from pydantic import ValidationError
+
+from tocsin.automations.yamltext import Document, Lines, read_json, read_yaml
 from tocsin.events.errors import Invalid, TocsinError
 from tocsin.flows.deployments import Deployment
+from tocsin.server.flaws import each_once, refusal
 from tocsin.triggers.hook import Hook
-from tocsin.triggers.source import KafkaSource, source_of
+from tocsin.triggers.source import KafkaSource
 
 Defined = TypeVar("Defined", Deployment, Hook, KafkaSource)
 
@@ -25,7 +28,9 @@ def deployments_in(target: str) -> list[Deployment]:
     path = Path(target)
     match path.suffix:
         case ".yaml" | ".yml" | ".json":
-            found = [_deployment(value, path) for value in values_in(path, "deployments")]
+            placed = [(_deployment(value, path, lines), lines) for value, lines in values_in(path, "deployments")]
+            each_once([(one.name, lines) for one, lines in placed], target, Deployment)
+            found = [one for one, _ in placed]
         case ".py":
             # As in a document: what is relative is looked up from the folder of the file that says it.
             found = [_placed(one, str(path.resolve().parent)) for one in in_module(module_at(path), Deployment)]
@@ -41,7 +46,9 @@ def sources_in(target: str) -> list[KafkaSource]:
     path = Path(target)
     match path.suffix:
         case ".yaml" | ".yml" | ".json":
-            found = [source_of(value) for value in values_in(path, "sources")]
+            placed = [(_source(value, path, lines), lines) for value, lines in values_in(path, "sources")]
+            each_once([(one.name, lines) for one, lines in placed], target, KafkaSource)
+            found = [one for one, _ in placed]
         case ".py":
             found = in_module(module_at(path), KafkaSource)
         case _:
@@ -51,18 +58,28 @@ def sources_in(target: str) -> list[KafkaSource]:
     return found
 
 
-def _deployment(value: Any, path: Path) -> Deployment:  # Any: what a document holds, before it is checked
+def _source(value: Any, path: Path, lines: Lines) -> KafkaSource:  # Any: what a document holds, before it is checked
+    try:
+        return KafkaSource.model_validate(value)
+    except ValidationError as error:
+        raise refusal(error, value, str(path), lines, KafkaSource) from error
+
+
+def _deployment(value: Any, path: Path, lines: Lines) -> Deployment:  # Any: as above
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise Invalid(f"{path}: a deployment is an object with name and entrypoint")
+        raise Invalid(f"{path}, line {lines.first}: a deployment is an object with name and entrypoint")
     try:
         # A relative entrypoint is looked up from the folder of the file that names it.
         return Deployment(**{"path": str(path.resolve().parent), **value})
     except Invalid as error:
-        raise Invalid(f"{path}: {error}") from error
+        raise Invalid(f"{path}, line {lines.first}: {error}") from error
 
 
-def values_in(path: Path, plural: str) -> Iterator[Any]:  # Any: as above
-    """What a YAML or JSON file holds: one thing, a list, or an object whose only member `plural` is a list."""
+def values_in(path: Path, plural: str) -> Iterator[Document]:
+    """What a YAML or JSON file holds: one thing, a list, or an object whose only member `plural` is a list.
+
+    Each with the lines of what is in it.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -70,23 +87,30 @@ def values_in(path: Path, plural: str) -> Iterator[Any]:  # Any: as above
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from error
     read = read_json if path.suffix == ".json" else read_yaml
-    for value, _ in read(text, str(path)):
+    for value, lines in read(text, str(path)):
         match value:
             case None:
                 continue
-            case dict() if len(value) == 1 and isinstance(value.get(plural), list):
-                yield from value[plural]
+            case dict() if len(value) == 1 and isinstance(items := value.get(plural), list):
+                yield from ((item, lines.below((plural, index))) for index, item in enumerate(items))
             case list(items):
-                yield from items
+                yield from ((item, lines.below((index,))) for index, item in enumerate(items))
             case _:
-                yield value
+                yield value, lines
 
 
 def in_module(module: ModuleType, kind: type[Defined]) -> list[Defined]:
-    """The things of this kind that a module has under names of its own, alone or in lists; the last one of a name."""
+    """The things of this kind that a module has under names of its own, alone or in lists, each once.
+
+    Raises Invalid for two different ones of one name.
+    """
     values = [value for name, value in vars(module).items() if not name.startswith("_")]
     flat = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
-    return list({item.name: item for item in flat if isinstance(item, kind)}.values())
+    found: dict[str, Defined] = {}
+    for item in flat:
+        if isinstance(item, kind) and found.setdefault(item.name, item) != item:
+            raise Invalid(f'{module.__name__}: two different things are named "{item.name}"; rename one')
+    return list(found.values())
 
 
 def _placed(deployment: Deployment, folder: str) -> Deployment:
