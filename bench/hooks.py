@@ -1,6 +1,6 @@
 """How many posts to a hook the server takes: Standard Webhooks signatures checked, mapped, durable before the answer.
 
-    python bench/hooks.py [--posts 20000] [--connections 64] [--rounds 3]
+    python bench/hooks.py [--posts 8000] [--connections 64] [--rounds 3]
 
 A real server (`tocsin server`) in a process of its own, on an SQLite file and on PostgreSQL (fsync on); another process
 posts, each body under its own id and signature, made before the clock runs; an answer other than 200 with an id ends
@@ -229,7 +229,7 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Read the arguments, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--posts", type=int, default=20_000)
+    parser.add_argument("--posts", type=int, default=8_000)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     print(json.dumps(asyncio.run(run(parser.parse_args())), indent=2))
