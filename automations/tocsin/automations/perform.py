@@ -30,6 +30,7 @@ from tocsin.notifiers.http import Door
 from tocsin.notifiers.redact import redact
 from tocsin.store.engine import Store, claimable, touch
 from tocsin.store.log import append
+from tocsin.store.signals import first
 
 BATCH: Final = 100
 CALLS: Final = 32
@@ -79,7 +80,7 @@ class Performer:
             with self._store.watch(CHANNEL) as watch:
                 while not stop.is_set():
                     if not await self._tried():
-                        await watch.wait(IDLE)
+                        await first(watch.wait(IDLE), stop.wait())
             await self.settle_calls()
         finally:
             for task in self._under_way:

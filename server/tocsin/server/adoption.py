@@ -21,6 +21,7 @@ from tocsin.flows.deployments import SCHEDULES, list_deployments
 from tocsin.flows.tables import DeploymentRow
 from tocsin.server.views import SCHEDULE_EXTRAS
 from tocsin.store.engine import AWAY, Store
+from tocsin.store.signals import first
 from tocsin.triggers.store import get_schedule, list_schedules, pause_schedule, policies, put_schedule
 from tocsin.triggers.tables import Schedule
 
@@ -62,7 +63,7 @@ class Adoption:
                     await self.look()
                 except AWAY as error:
                     logger.warning("the database does not answer, trying again", reason=type(error).__name__)
-                await watch.wait(LOOK)
+                await first(watch.wait(LOOK), stop.wait())
 
     async def look(self) -> None:
         """Adopt once, if a deployment changed since the last time."""

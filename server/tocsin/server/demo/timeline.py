@@ -13,6 +13,7 @@ from tocsin.events.errors import BadEvent
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.store.engine import Store
 from tocsin.store.log import CHANNEL, Follower, number
+from tocsin.store.signals import first
 
 _LOOK: Final = timedelta(seconds=1)
 _PAGE: Final = 200
@@ -68,7 +69,7 @@ async def show(store: Store, console: Console, begun: datetime, stop: asyncio.Ev
             if not entries:
                 if last:
                     return
-                await watch.wait(_LOOK)
+                await first(watch.wait(_LOOK), stop.wait())
 
 
 def _print(console: Console, body: bytes, begun: datetime) -> None:
