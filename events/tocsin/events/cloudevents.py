@@ -48,6 +48,7 @@ _OWN: Final = frozenset({_RESOURCE, _RELATED, _FOLLOWS})
 _UNLABELLED: Final = frozenset({"type", "time", "specversion"}) | _OWN
 _NAME: Final = re.compile(r"[a-z0-9]+", re.ASCII)
 _BYTES: Final = "data_base64"
+_PREFACE: Final = "Failed to create CloudEvent due to the validation errors:: "
 _PLAIN_JSON: Final = "application/json"
 _HEADER: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
 _NAMED: Final = frozenset({"specversion", "id", "source", "type"})
@@ -179,7 +180,7 @@ def _made_of(document: Any) -> BaseCloudEvent:
         raise BadEvent("a CloudEvent is a JSON object")
     attributes = {name: value for name, value in document.items() if value is not None and name not in ("data", _BYTES)}
     if "time" in attributes:
-        attributes["time"] = isoparse(attributes["time"])
+        attributes["time"] = _time(attributes["time"])
     found = document.get("data")
     if (coded := document.get(_BYTES)) is not None:
         if found is not None:
@@ -188,6 +189,13 @@ def _made_of(document: Any) -> BaseCloudEvent:
         if "datacontenttype" in attributes:
             found = _FORMAT.read_data(found, attributes["datacontenttype"])
     return _present(attributes, found)
+
+
+def _time(given: Any) -> datetime:
+    try:
+        return isoparse(given)
+    except (TypeError, ValueError) as error:
+        raise BadEvent(f"time: {str(given)[:40]!r} is no time such as 2026-03-02T09:00:00Z") from error
 
 
 def _present(attributes: dict[str, Any], found: Any) -> BaseCloudEvent:
@@ -208,7 +216,8 @@ def _checked(read: Any) -> BaseCloudEvent:
     except BadEvent:
         raise
     except _FAILURES as error:
-        raise BadEvent(f"not a CloudEvent: {' '.join(str(error).split())[:400]}") from error
+        told = " ".join(str(error).split()).removeprefix(_PREFACE)
+        raise BadEvent(f"not a CloudEvent: {told[:400]}") from error
 
 
 def _admitted(made: BaseCloudEvent, now: datetime, occurred: datetime | None) -> Event:
