@@ -122,6 +122,8 @@ WRONG = [
     pytest.param(
         {"mapping": {"event": "orders.paid", "resource": "key"}}, "mapping.event: .*quotes|text", id="mapping"
     ),
+    pytest.param({"mapping": {**BY_KIND, "event": "'tocsin.x'"}}, "mapping.event: .*kept for tocsin", id="our names"),
+    pytest.param({"mapping": {**BY_KIND, "event": "tocsin.{{ body.x }}"}}, "kept for tocsin", id="our names, rendered"),
     pytest.param({"mapping": BY_KIND, "since": "2026-03-02T09:00:00"}, "since: ", id="since without a zone"),
     pytest.param({"mapping": BY_KIND, "colour": "red"}, "colour: ", id="unknown field"),
 ]

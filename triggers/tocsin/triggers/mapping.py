@@ -64,6 +64,13 @@ class Mapping(BaseModel):
     follows: Text | None = None
     where: Text | None = None
 
+    @field_validator("event")
+    @classmethod
+    def _not_ours(cls, event: str) -> str:
+        if event.strip().removeprefix("'").startswith(codec.OURS):
+            raise ValueError(f"{event[:80]}: names that begin with {codec.OURS!r} are kept for tocsin itself")
+        return event
+
     @field_validator("resource", "related")
     @classmethod
     def _identified(cls, value: Any, info: ValidationInfo) -> Any:
