@@ -144,6 +144,14 @@ def test_posts_that_became_no_event_are_listed(cli: Cli) -> None:
         ("shop", "resource: null", '{"n": 0}'),
     ]
     assert [row["hook"] for row in cli("hook", "lost", "-n", "2", "-o", "json").json()] == ["shop", "ci"]
+    store = Store.open()
+    with store.begin() as session:
+        long = Record("hook/big", "big", b"x" * 5_000, "http", 0, 9)
+        publish(session, [DeadLetter.of(long, "hooks", "too long").message()])
+    store.close()
+    assert len(cli("hook", "lost", "big").out) < 3_000
+    assert "5,000" in cli("hook", "lost", "big").out
+    assert len(cli("hook", "lost", "big", "-o", "json").json()[0]["body"]) == 5_000
 
 
 # --- events from the shell ---

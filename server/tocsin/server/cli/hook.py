@@ -2,7 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -18,6 +18,9 @@ from tocsin.triggers.hook_posts import Greeting, Meant, Post, Unwanted, read
 from tocsin.triggers.signatures import verify
 
 app = App(name="hook", help="Apply, list, try and remove hooks: events that others post.")
+
+LONGEST: Final = 300
+"""Characters of a lost body that the table shows."""
 
 Name = Annotated[str, Parameter(help="Which hook.")]
 
@@ -68,7 +71,15 @@ def lost(
     """List posts that a hook could not make events of: the dead letters of hooks, with reason and body."""
     with opened() as store, store.read() as session:
         rows = reads.lost_posts(session, hook=name, limit=limit)
+    if output == "table":
+        rows = [row.model_copy(update={"body": _begun(row.body)}) for row in rows]
     show_rows(rows, output, ("recorded", "hook", "reason", "body"), "nothing is lost")
+
+
+def _begun(body: str) -> str:
+    if len(body) <= LONGEST:
+        return body
+    return f"{body[:LONGEST]}… ({len(body):,} characters; all of them: -o json)"
 
 
 @app.command(name=["rm", "remove"])
