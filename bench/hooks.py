@@ -34,7 +34,8 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.postgres.cluster import Cluster, free_port
+from tests.ports import free_port
+from tests.postgres.cluster import Cluster
 from tocsin.events.topics import EXTERNAL
 from tocsin.store.engine import Store
 from tocsin.store.tables import LogEntry

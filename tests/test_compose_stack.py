@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kafka.broker import ApacheBroker, free_port
+from tests.kafka.broker import ApacheBroker
+from tests.ports import free_port
 from tocsin.events.codec import decode
 from tocsin.events.kafka import KafkaBus
 from tocsin.events.topics import EXTERNAL

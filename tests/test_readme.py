@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from tests.ports import free_port
 from tocsin.notifiers.standins import SlackStandIn
 from tocsin.notifiers.tables import Delivery
-from tocsin.server.demo.program import free_port
 from tocsin.store.engine import Store
 
 README = Path(__file__).parents[1] / "README.md"

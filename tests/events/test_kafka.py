@@ -11,7 +11,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.kafka.broker import ApacheBroker, Broker, free_port
+from tests.kafka.broker import ApacheBroker, Broker
+from tests.ports import free_port
 from tocsin.events.bus import Message, Record, Subscription
 from tocsin.events.errors import BadEvent, Conflict, Invalid, Unavailable
 from tocsin.events.kafka import KafkaBus, partition_of

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
+from tests.ports import free_port
+
 POM = Path(__file__).with_name("pom.xml")
 STARTED = "Kafka Server started"
 PATIENCE_S = 60.0
@@ -256,11 +258,3 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port on loopback that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

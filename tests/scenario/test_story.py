@@ -20,6 +20,7 @@ from rich.console import Console
 from sqlmodel import Session, col, select
 
 from tests.kafka.broker import ApacheBroker
+from tests.ports import free_port
 from tocsin.events.bus import Bus
 from tocsin.events.clock import SystemClock
 from tocsin.events.kafka import KafkaBus
@@ -42,8 +43,8 @@ QUIET = Console(quiet=True)
 @pytest.fixture
 def place(home: Path) -> Iterator[Stage]:
     home.mkdir(parents=True)
-    with stage(home) as made:
-        yield made
+    with stage(home) as made:  # a server that is killed comes back to its port
+        yield replace(made, settings=made.settings.model_copy(update={"port": free_port()}))
 
 
 def check(verdict: Verdict, place: Stage) -> None:

@@ -19,12 +19,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import func, select
 
+from tests.ports import free_port
 from tests.server.conftest import ORDERS, serving
 from tocsin.automations import Automation, DoNothing
 from tocsin.automations.store import apply
 from tocsin.automations.tables import StoredFiring
 from tocsin.events.topics import EXTERNAL
-from tocsin.server.http import listen
 from tocsin.server.settings import Settings
 from tocsin.store.engine import Store
 from tocsin.store.positions import offsets
@@ -114,13 +114,6 @@ async def evaluated(store: Store) -> None:
     async with asyncio.timeout(SOON_S):
         while await store.look(lambda session: offsets(session, "automations").get(("log", 0), 0)) <= last:
             await asyncio.sleep(0.1)
-
-
-def free_port() -> int:
-    probe = listen(Settings(port=0))
-    port: int = probe.getsockname()[1]
-    probe.close()
-    return port
 
 
 def flood() -> list[dict[str, object]]:
