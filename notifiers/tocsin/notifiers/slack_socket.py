@@ -19,8 +19,8 @@ from tocsin.notifiers.http import Door, proxy_for
 from tocsin.notifiers.redact import learn, redacted_logger
 
 PING_S: Final = 5.0
-CONNECT_S: Final = 4.5
-"""Under `PING_S`: the SDK tries a URL again after that long, and Slack lets one in only once."""
+CONNECT_SHARE: Final = 0.9
+"""Of the time between pings: the SDK tries a URL again after that time, and Slack lets one in only once."""
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 STEADY_S: Final = 30.0
@@ -35,8 +35,11 @@ _LOG = redacted_logger("tocsin.notifiers.slack_socket")
 class SlackListener:
     """Listens for one Slack app. `take` carries a payload out, and says whether it is stored for good."""
 
-    def __init__(self, app_token: str, api_url: str, take: Take, *, pause_s: float = FIRST_PAUSE_S) -> None:
-        self._token, self._api_url, self._take, self._first_pause_s = app_token, api_url, take, pause_s
+    def __init__(
+        self, app_token: str, api_url: str, take: Take, *, pause_s: float = FIRST_PAUSE_S, ping_s: float = PING_S
+    ) -> None:
+        self._token, self._api_url, self._take = app_token, api_url, take
+        self._first_pause_s, self._ping_s = pause_s, ping_s
         self._busy: set[asyncio.Task[Any]] = set()  # Any: what the SDK's tasks give
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -71,11 +74,11 @@ class SlackListener:
             _LOG.warning("no Socket Mode connection: %s", type(error).__name__)
             return None
         learn(url)  # its ticket opens the app's stream
-        line = _Line(self._token, _LOG, web, ping_interval=PING_S)
+        line = _Line(self._token, _LOG, web, ping_interval=self._ping_s)
         line.wss_uri, line.proxy = url, proxy_for(url.replace("ws", "http", 1))
         line.socket_mode_request_listeners.append(self._hear)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(CONNECT_SHARE * self._ping_s):
                 await line.connect()  # type: ignore[no-untyped-call]
         except TimeoutError:
             await line.close()

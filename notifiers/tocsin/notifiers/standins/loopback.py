@@ -53,7 +53,12 @@ class Reset:
     accept: bool = False
 
 
-Fault = Fail | RateLimited | Error | Hang | Reset
+@dataclass(frozen=True)
+class Pass:
+    """Nothing goes wrong: for a fault at a later request."""
+
+
+Fault = Fail | RateLimited | Error | Hang | Reset | Pass
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,8 @@ class StandIn:
                 return Reply(429, refused.body, refused.content_type, headers)
             case Error(word):
                 return self.refuse(word, request)
+            case Pass():
+                return self.answer(request)
             case Hang(accept) | Reset(accept):
                 if accept:
                     self.answer(request)

@@ -12,6 +12,7 @@ with SlackStandIn() as slack:
 """
 
 import json
+import threading
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal
@@ -79,6 +80,7 @@ class SlackStandIn(StandIn):
         self.can_read = True
         self._resend_s = resend_s
         self._socket: SlackSocket | None = None
+        self._one_socket = threading.Lock()
         super().__init__()
 
     @property
@@ -99,9 +101,9 @@ class SlackStandIn(StandIn):
     @property
     def socket(self) -> SlackSocket:
         """Socket Mode's other end, from the first use on."""
-        if self._socket is None:
-            self._socket = SlackSocket(self._resend_s)
-        return self._socket
+        with self._one_socket:
+            self._socket = self._socket or SlackSocket(self._resend_s)
+            return self._socket
 
     def thread(self, message: SlackMessage) -> list[SlackMessage]:
         """The replies under `message`, oldest first."""

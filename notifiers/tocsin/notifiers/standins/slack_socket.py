@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 RESENDS: Final = 3
 # Any: envelopes are JSON.
@@ -23,18 +23,21 @@ T = TypeVar("T")
 class SlackSocket:
     """A server of its own thread and loop; `url()` gives the address for one connection.
 
-    `acknowledged` lists envelope ids as they came back, `sent` the envelopes with every repeat, `connections` counts
-    who ever came in. An envelope without an answer is sent again after `resend_s`.
+    `acknowledged` lists envelope ids as they came back, `sent` the envelopes with every repeat, `tickets` what was
+    given out in URLs; `connections` counts who ever came in. An envelope without an answer is sent again after
+    `resend_s`.
     """
 
     def __init__(self, resend_s: float = 1.0) -> None:
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
+        self.tickets: list[str] = []
         self.connections = 0
         self._resend_s = resend_s
         self._changed = threading.Condition()
-        self._tickets: set[str] = set()
+        self._unused: set[str] = set()
         self._open: list[web.WebSocketResponse] = []
+        self._transports: list[asyncio.Transport] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -43,7 +46,8 @@ class SlackSocket:
     def url(self) -> str:
         """Where to connect, once."""
         ticket = uuid4().hex
-        self._tickets.add(ticket)
+        self.tickets.append(ticket)
+        self._unused.add(ticket)
         return f"ws://127.0.0.1:{self._port}/link/?ticket={ticket}"
 
     def send(self, payload: Json, kind: str = "interactive") -> str:
@@ -85,9 +89,9 @@ class SlackSocket:
     async def _start(self) -> tuple[web.AppRunner, int]:
         application = web.Application()
         application.router.add_get("/link/", self._serve)
-        runner = web.AppRunner(application, handle_signals=False)
+        runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port: int = runner.addresses[0][1]
         return runner, port
@@ -102,18 +106,21 @@ class SlackSocket:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         ticket = request.query.get("ticket", "")
-        if ticket not in self._tickets:
+        if ticket not in self._unused:
             return web.Response(status=401, text="the ticket was used, or never given")
-        self._tickets.discard(ticket)
+        self._unused.discard(ticket)
         socket = web.WebSocketResponse(heartbeat=30)
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "num_connections": len(self._open) + 1, "debug_info": {}})
+        transport = request.transport
         self._came(socket)
+        self._transports += [transport] if transport else []
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     self._take(json.loads(message.data))
         finally:
+            self._transports = [other for other in self._transports if other is not transport]
             self._note(lambda: self._open.remove(socket))
         return socket
 
@@ -150,8 +157,8 @@ class SlackSocket:
             await socket.send_json({"type": "disconnect", "reason": reason, "debug_info": {}})
 
     async def _drop(self) -> None:
-        for socket in list(self._open):
-            await socket.close(code=WSCloseCode.GOING_AWAY, drain=False)
+        for transport in list(self._transports):
+            transport.abort()
 
     def _note(self, change: Callable[[], None]) -> None:
         with self._changed:
