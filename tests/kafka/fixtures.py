@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.kafka.guarded import GuardedBroker
     from tocsin.events.kafka import KafkaBus
 
+MINUTE = timedelta(minutes=1)  # a member that stands still for ten seconds is not dead
 MARKS = {
     "kafka": "kafka",
     "kafka_broker": "kafka",
@@ -96,6 +97,8 @@ async def kafka_bus(kafka_broker: Broker, topic_prefix: str) -> AsyncIterator[Ka
         topic_prefix=topic_prefix,
         idempotent=kafka_broker.idempotent,
         heartbeat=timedelta(milliseconds=200),
+        session_timeout=MINUTE,
+        handover=MINUTE,
     )
     await bus.prepare()
     yield bus

@@ -29,7 +29,7 @@ from tocsin.triggers.source import KafkaSource
 from tocsin.triggers.source_reader import SourceReader
 from tocsin.triggers.sources import Sources
 
-LONG = timedelta(seconds=20)
+LONG = timedelta(seconds=30)
 MAPPING = Mapping(event="'orders.paid'", resource="body.id", payload="body")
 FULL = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END"
 LATER = Mapping(event="'orders.later'", resource="body.id", payload="body")
@@ -50,7 +50,7 @@ async def topic(kafka: str, topic_prefix: str) -> str:
 
 @pytest.fixture
 async def outside(kafka: str) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(kafka, heartbeat=timedelta(milliseconds=200))
+    bus = KafkaBus(kafka, heartbeat=timedelta(milliseconds=200), session_timeout=LONG, handover=LONG)
     yield bus
     await bus.close()
 
