@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.notifiers.conftest import OPENED, MakeView
 from tocsin.notifiers import pagerduty_message, slack_message
 from tocsin.notifiers.fit import clean, cut, cut_json, escape, top
-from tocsin.notifiers.pagerduty_message import render_pagerduty
+from tocsin.notifiers.pagerduty_message import Signature, render_pagerduty
 from tocsin.notifiers.slack_message import render_slack
 from tocsin.notifiers.standins import pagerduty as pagerduty_standin
 from tocsin.notifiers.standins.slack_contract import check_message, mentions
@@ -57,9 +57,8 @@ def slack_webhook(view: View, minimal: bool = False) -> Message:
 
 
 def pagerduty(view: View, minimal: bool = False) -> Message:
-    return render_pagerduty(
-        view, source="orders-db", client="tocsin", client_url="https://tocsin.example", minimal=minimal
-    )
+    by = Signature(source="orders-db", client="tocsin", client_url="https://tocsin.example")
+    return render_pagerduty(view, by, minimal=minimal)
 
 
 def webhook(view: View, minimal: bool = False) -> Message:

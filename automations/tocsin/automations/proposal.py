@@ -15,7 +15,7 @@ from tocsin.automations.store import Change, Foreseen
 from tocsin.automations.yamltext import Lines
 from tocsin.events.errors import NotFound
 from tocsin.notifiers.blocks import AnyBlock
-from tocsin.notifiers.registry import get_notifier
+from tocsin.notifiers.registry import is_on_record
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,6 @@ def _place(lines: Lines | None, path: tuple[str | int, ...]) -> Iterator[str]:
 
 def _notifier_change(session: Session, block: AnyBlock) -> Change:
     try:
-        return "unchanged" if get_notifier(session, block.name) == block else "updated"
+        return "unchanged" if is_on_record(session, block) else "updated"
     except NotFound:
         return "created"

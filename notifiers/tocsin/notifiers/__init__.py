@@ -5,30 +5,41 @@ from typing import TYPE_CHECKING
 from tocsin.events.lazy import exports
 
 if TYPE_CHECKING:
-    from tocsin.notifiers.blocks import PagerDuty, Slack, SlackWebhook, Webhook
+    from tocsin.notifiers.blocks import Apprise, Email, PagerDuty, PagerDutyChanges, Slack, SlackWebhook, Webhook
     from tocsin.notifiers.registry import get_notifier, list_notifiers, put_notifier, remove_notifier
+    from tocsin.notifiers.vault import Secret, put_secret
 
 __all__ = [
+    "Apprise",
+    "Email",
     "PagerDuty",
+    "PagerDutyChanges",
+    "Secret",
     "Slack",
     "SlackWebhook",
     "Webhook",
     "get_notifier",
     "list_notifiers",
     "put_notifier",
+    "put_secret",
     "remove_notifier",
 ]
 
 __getattr__ = exports(
     __name__,
     {
+        "Apprise": "blocks",
+        "Email": "blocks",
         "PagerDuty": "blocks",
+        "PagerDutyChanges": "blocks",
+        "Secret": "vault",
         "Slack": "blocks",
         "SlackWebhook": "blocks",
         "Webhook": "blocks",
         "get_notifier": "registry",
         "list_notifiers": "registry",
         "put_notifier": "registry",
+        "put_secret": "vault",
         "remove_notifier": "registry",
     },
 )

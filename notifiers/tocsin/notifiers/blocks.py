@@ -2,18 +2,43 @@
 
 import base64
 import binascii
-from typing import Annotated, Any, ClassVar, Literal
+import re
+from ipaddress import ip_address
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tocsin.events.errors import Invalid
 from tocsin.notifiers.addresses import read_allow
+from tocsin.notifiers.pace import Rate
 
-ROUTING_KEY_LENGTH = 32
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ROUTING_KEY_LENGTH: Final = 32
+RECIPIENTS: Final = 50
+LINKS: Final = 10
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}"
+_REFERENCE: Final = re.compile(rf"secret:({_NAME})")
+# Of what mail allows the part that needs no quoting: nothing in it can end a header or begin another address.
+_MAILBOX: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+_APPRISE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
+Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
+
+
+def reference(secret: SecretStr | None) -> str | None:
+    """The name of the secret on record that `secret` stands for; None when it is a value itself."""
+    found = _REFERENCE.fullmatch(secret.get_secret_value()) if secret else None
+    return found.group(1) if found else None
 
 
 def _fixed_url(url: str) -> str:
@@ -27,11 +52,26 @@ def _fixed_url(url: str) -> str:
 
 
 def _secret_url(url: SecretStr) -> SecretStr:
-    _fixed_url(url.get_secret_value())
+    if not reference(url):
+        _fixed_url(url.get_secret_value())
     return url
 
 
+def _https(url: str) -> str:
+    if urlsplit(url).scheme != "https" or len(url) > 2_000:
+        raise ValueError("give an https URL of at most 2,000 characters")
+    return url
+
+
+def _mailbox(address: str) -> str:
+    if not _MAILBOX.fullmatch(address) or len(address) > 254:
+        raise ValueError("give a plain address such as oncall@example.com")
+    return address
+
+
 FixedUrl = Annotated[str, AfterValidator(_fixed_url)]
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Block(BaseModel):
@@ -43,8 +83,16 @@ class Block(BaseModel):
     kind: str
     updates: ClassVar[bool] = False
     """Whether it can be told of a change while the incident is open."""
+    acknowledges: ClassVar[bool] = False
+    """Whether it is told that somebody is at it, even if it takes no updates."""
     at_once: ClassVar[int] = 1
     """How many messages may be under way to it at the same time."""
+    rate: ClassVar[Rate | None] = None
+    """How often it may be spoken to; a field `per_minute` of the block goes before it."""
+
+
+SLACK: Final = Rate(per_minute=60, burst=4)
+"""One message a second in a channel, and four that come together go together."""
 
 
 class SlackWebhook(Block):
@@ -52,6 +100,7 @@ class SlackWebhook(Block):
 
     kind: Literal["slack-webhook"] = "slack-webhook"
     url: Annotated[SecretStr, AfterValidator(_secret_url)]
+    rate: ClassVar[Rate | None] = SLACK
 
 
 class Slack(Block):
@@ -84,23 +133,66 @@ class Slack(Block):
         return secret
 
 
+def _is_key(key: SecretStr) -> SecretStr:
+    length = len(key.get_secret_value())
+    if length != ROUTING_KEY_LENGTH and not reference(key):
+        raise ValueError(f"an Events v2 routing key has {ROUTING_KEY_LENGTH} characters, this has {length}")
+    return key
+
+
+RoutingKey = Annotated[SecretStr, AfterValidator(_is_key)]
+PerMinute = Annotated[int, Field(ge=1, le=10_000)]
+Links = Annotated[dict[Annotated[str, Field(min_length=1, max_length=200)], HttpsUrl], Field(max_length=LINKS)]
+
+
 class PagerDuty(Block):
-    """A PagerDuty service through Events API v2. `source` names what is watched, `client` who reports it."""
+    """A PagerDuty service through Events API v2. `source` names what is watched, `client` who reports it.
+
+    `links` (text: https URL) and `images` (https URLs) are shown beside every alert. With `webhook_secret`, that of a
+    v3 webhook subscription (several: commas between), what people do in PagerDuty is done here too. `per_minute` is
+    the routing key's limit.
+    """
 
     kind: Literal["pagerduty"] = "pagerduty"
-    routing_key: SecretStr
+    routing_key: RoutingKey
     url: FixedUrl = "https://events.pagerduty.com"
     source: Annotated[str, Field(min_length=1, max_length=255)] = "tocsin"
     client: Annotated[str, Field(min_length=1, max_length=255)] = "tocsin"
     client_url: str | None = None
+    links: Links = Field(default_factory=dict)
+    images: Annotated[tuple[HttpsUrl, ...], Field(max_length=LINKS)] = ()
+    webhook_secret: SecretStr | None = None
+    per_minute: PerMinute = 120
+    acknowledges: ClassVar[bool] = True
     at_once: ClassVar[int] = 8
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < 16 and not reference(secret):
+            raise ValueError("the secret of a webhook subscription has 16 characters or more")
+        return secret
+
+
+class PagerDutyChanges(Block):
+    """The change events of a PagerDuty service: shown beside its incidents, and they page nobody.
+
+    For news such as a deployment. A routing key that begins with `R` (an event orchestration's) takes none.
+    """
+
+    kind: Literal["pagerduty-changes"] = "pagerduty-changes"
+    routing_key: RoutingKey
+    url: FixedUrl = "https://events.pagerduty.com"
+    source: Annotated[str, Field(min_length=1, max_length=255)] = "tocsin"
+    links: Links = Field(default_factory=dict)
+    per_minute: PerMinute = 120
+    at_once: ClassVar[int] = 4
 
     @field_validator("routing_key")
     @classmethod
-    def _is_key(cls, key: SecretStr) -> SecretStr:
-        length = len(key.get_secret_value())
-        if length != ROUTING_KEY_LENGTH:
-            raise ValueError(f"an Events v2 routing key has {ROUTING_KEY_LENGTH} characters, this has {length}")
+    def _takes_changes(cls, key: SecretStr) -> SecretStr:
+        if key.get_secret_value().startswith("R"):
+            raise ValueError("a routing key that begins with R takes no change events; give a service's own")
         return key
 
 
@@ -120,6 +212,8 @@ class Webhook(Block):
     @field_validator("url")
     @classmethod
     def _is_url(cls, url: SecretStr) -> SecretStr:
+        if reference(url):
+            return url
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("give an http or https URL with a host")
@@ -128,6 +222,8 @@ class Webhook(Block):
     @field_validator("secret")
     @classmethod
     def _is_secret(cls, secret: SecretStr) -> SecretStr:
+        if reference(secret):
+            return secret
         text = secret.get_secret_value().removeprefix("whsec_")
         try:
             size = len(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
@@ -147,12 +243,67 @@ class Webhook(Block):
         return lines
 
 
-AnyBlock = SlackWebhook | Slack | PagerDuty | Webhook
-KINDS: dict[str, type[AnyBlock]] = {
+class Email(Block):
+    """Mail through an SMTP server: one thread an incident.
+
+    `tls`: `starttls` (port 587), `tls` from the first byte (port 465), or `none`, which sends no password except to
+    this machine. Certificates are checked against the system's authorities, or those in `ca_file` (PEM).
+    """
+
+    kind: Literal["email"] = "email"
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str | None = None
+    user: SecretStr | None = None
+    password: SecretStr | None = None
+    sender: Mailbox
+    sender_name: Annotated[str, Field(max_length=100)] = "tocsin"
+    recipients: Annotated[tuple[Mailbox, ...], Field(min_length=1, max_length=RECIPIENTS)]
+    updates: ClassVar[bool] = True
+    acknowledges: ClassVar[bool] = True
+    at_once: ClassVar[int] = 2
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("give user and password, or neither")
+        if self.tls == "none" and self.password is not None and not _is_here(self.host):
+            raise ValueError("a password is not sent without TLS: give tls: starttls or tls")
+        return self
+
+
+class Apprise(Block):
+    """Any service that Apprise knows, by its URL, which is the credential. Needs the extra `apprise`."""
+
+    kind: Literal["apprise"] = "apprise"
+    url: SecretStr
+    at_once: ClassVar[int] = 1
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if not reference(url) and not _APPRISE.fullmatch(url.get_secret_value()):
+            raise ValueError("give a URL of Apprise, such as tgram://token/chat")
+        return url
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+AnyBlock = SlackWebhook | Slack | PagerDuty | PagerDutyChanges | Webhook | Email | Apprise
+KINDS: Final[dict[str, type[AnyBlock]]] = {
     "slack-webhook": SlackWebhook,
     "slack": Slack,
     "pagerduty": PagerDuty,
+    "pagerduty-changes": PagerDutyChanges,
     "webhook": Webhook,
+    "email": Email,
+    "apprise": Apprise,
 }
 
 

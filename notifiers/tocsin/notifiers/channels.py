@@ -3,10 +3,13 @@
 from typing import assert_never
 
 from tocsin.events.clock import Clock
-from tocsin.notifiers.blocks import AnyBlock, PagerDuty, Slack, SlackWebhook, Webhook
+from tocsin.notifiers.apprise import AppriseNotifier
+from tocsin.notifiers.blocks import AnyBlock, Apprise, Email, PagerDuty, PagerDutyChanges, Slack, SlackWebhook, Webhook
 from tocsin.notifiers.channel import Notifier
+from tocsin.notifiers.email import EmailNotifier
 from tocsin.notifiers.http import Door
-from tocsin.notifiers.pagerduty import PagerDutyNotifier
+from tocsin.notifiers.pagerduty import PagerDutyChangesNotifier, PagerDutyNotifier
+from tocsin.notifiers.redact import guard_libraries
 from tocsin.notifiers.registry import read_row
 from tocsin.notifiers.slack import SlackNotifier, SlackWebhookNotifier
 from tocsin.notifiers.tables import NotifierRow
@@ -14,7 +17,7 @@ from tocsin.notifiers.webhook import WebhookNotifier
 
 
 def open_channel(block: AnyBlock, door: Door, clock: Clock) -> Notifier:
-    """The channel for `block`; needs a running event loop."""
+    """The channel for `block`; needs a running event loop. Raises Invalid when something for it is not installed."""
     match block:
         case Slack():
             return SlackNotifier(block, door, clock)
@@ -22,8 +25,14 @@ def open_channel(block: AnyBlock, door: Door, clock: Clock) -> Notifier:
             return SlackWebhookNotifier(block, door, clock)
         case PagerDuty():
             return PagerDutyNotifier(block, clock)
+        case PagerDutyChanges():
+            return PagerDutyChangesNotifier(block, clock)
         case Webhook():
             return WebhookNotifier(block, door, clock)
+        case Email():
+            return EmailNotifier(block)
+        case Apprise():
+            return AppriseNotifier(block)
         case _:
             assert_never(block)
 
@@ -32,6 +41,7 @@ class Channels:
     """The open channels of one event loop, over one door."""
 
     def __init__(self, clock: Clock, door: Door | None = None) -> None:
+        guard_libraries()
         self._clock, self._door = clock, door or Door()
         self._open: dict[str, tuple[str, Notifier]] = {}
 

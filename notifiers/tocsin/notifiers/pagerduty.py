@@ -2,6 +2,8 @@
 
 Left alone, pdpyras retries a 429 for ever, asleep, and takes a redirect for success. Here it sends once: no retry, no
 redirect, time-outs, a session for each thread. A retry is a row with a due time.
+
+Alerts go to `/v2/enqueue`, change events to `/v2/change/enqueue`.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,10 +20,10 @@ import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from tocsin.events.clock import Clock
-from tocsin.notifiers.blocks import PagerDuty
+from tocsin.notifiers.blocks import PagerDuty, PagerDutyChanges
 from tocsin.notifiers.http import proxy_for
 from tocsin.notifiers.outcomes import Delivered, Handle, Later, Outcome, Refused, Unknown, retry_after
-from tocsin.notifiers.pagerduty_message import render_pagerduty
+from tocsin.notifiers.pagerduty_message import Signature, render_change, render_pagerduty
 from tocsin.notifiers.redact import redact, redacted_logger
 from tocsin.notifiers.view import Message, View
 
@@ -56,20 +58,16 @@ class PagerDutyNotifier:
     """One service of PagerDuty. A retry carries the same `dedup_key`, so it is never seen twice."""
 
     def __init__(self, block: PagerDuty, clock: Clock) -> None:
-        self._block, self._clock = block, clock
-        self._threads = ThreadPoolExecutor(block.at_once, thread_name_prefix="tocsin-pagerduty")
-        self._local = threading.local()
+        self._by = Signature(block.source, block.client, block.client_url, block.links, block.images)
+        self._post = _Post(block, pdpyras.EventsAPISession, _send_event, clock)
 
     def render(self, view: View, *, minimal: bool = False) -> Message:
         """The event for `view`, without the routing key."""
-        block = self._block
-        return render_pagerduty(
-            view, source=block.source, client=block.client, client_url=block.client_url, minimal=minimal
-        )
+        return render_pagerduty(view, self._by, minimal=minimal)
 
     async def send(self, message: Message, handle: Handle | None) -> Outcome:
         """Send the event, once, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, dict(message.body))
+        return await self._post.send(message.body)
 
     async def find(self, message: Message) -> Delivered | Later | None:
         """Not needed: sending again with the same `dedup_key` shows nothing twice."""
@@ -77,42 +75,97 @@ class PagerDutyNotifier:
 
     async def close(self) -> None:
         """Let go of the threads; what is under way ends by its time-out."""
+        self._post.close()
+
+
+class PagerDutyChangesNotifier:
+    """The change events of one service. They have no key: after a lost answer one may stand there twice."""
+
+    def __init__(self, block: PagerDutyChanges, clock: Clock) -> None:
+        self._by = Signature(block.source, links=block.links)
+        self._post = _Post(block, pdpyras.ChangeEventsAPISession, _send_change, clock)
+
+    def render(self, view: View, *, minimal: bool = False) -> Message:
+        """The change event for `view`, without the routing key."""
+        return render_change(view, self._by, minimal=minimal)
+
+    async def send(self, message: Message, handle: Handle | None) -> Outcome:
+        """Send the change event, once, in a thread."""
+        return await self._post.send(message.body)
+
+    async def find(self, message: Message) -> Delivered | Later | None:
+        """Change events cannot be looked for: None."""
+        return None
+
+    async def close(self) -> None:
+        """Let go of the threads; what is under way ends by its time-out."""
+        self._post.close()
+
+
+# Any, in what follows: pdpyras has no types, and a body is JSON.
+class _Post:
+    """Sends bodies of one kind from threads, each with a session of its own."""
+
+    def __init__(
+        self,
+        block: PagerDuty | PagerDutyChanges,
+        kind: Callable[[str], Any],
+        call: Callable[[Any, str, dict[str, Any]], Handle],
+        clock: Clock,
+    ) -> None:
+        self._key, self._url = block.routing_key.get_secret_value(), block.url
+        self._kind, self._call, self._clock = kind, call, clock
+        self._threads = ThreadPoolExecutor(block.at_once, thread_name_prefix="tocsin-pagerduty")
+        self._local = threading.local()
+
+    async def send(self, body: dict[str, Any]) -> Outcome:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, dict(body))
+
+    def close(self) -> None:
         self._threads.shutdown(wait=False)
 
-    def _send(self, body: dict[str, Any]) -> Outcome:  # Any: Events v2 JSON
-        action, key = body.pop("event_action"), body.pop("dedup_key")
+    def _send(self, body: dict[str, Any]) -> Outcome:
         try:
-            accepted = self._session().send_event(action, dedup_key=key, **body)
+            return Delivered(self._call(self._session(), self._key, body), 202)
         except pdpyras.PDHTTPError as error:
             answer = _said(error.response.text)
             outcome = classify(error.response.status_code, answer, error.response.headers, self._clock.now())
-            return Delivered({"dedup_key": key}, outcome.status) if isinstance(outcome, Delivered) else outcome
+            accepted = isinstance(outcome, Delivered) and "dedup_key" in body
+            return Delivered({"dedup_key": body["dedup_key"]}, outcome.status) if accepted else outcome
         except pdpyras.PDClientError as error:
             return _network_outcome(error.__cause__ or error)
         except Exception as error:  # whatever the libraries raise: the border lets values through only
             return Unknown(redact(f"PagerDuty: {type(error).__name__}: {error}")[:500])
-        return Delivered({"dedup_key": accepted}, 202)
 
-    def _session(self) -> Any:  # Any: pdpyras has no types
+    def _session(self) -> Any:
         """This thread's session."""
         session = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _open_session(self._block)
+            session = self._local.session = _sends_once(self._kind(self._key), self._url)
         return session
 
 
-def _open_session(block: PagerDuty) -> Any:  # Any: pdpyras has no types
-    """A session that sends once: pdpyras gives up at the first answer only with these numbers."""
-    session = pdpyras.EventsAPISession(block.routing_key.get_secret_value())
+def _send_event(session: Any, key: str, body: dict[str, Any]) -> Handle:
+    rest = {name: value for name, value in body.items() if name not in ("event_action", "dedup_key")}
+    return {"dedup_key": session.send_event(body["event_action"], dedup_key=body["dedup_key"], **rest)}
+
+
+def _send_change(session: Any, key: str, body: dict[str, Any]) -> Handle:
+    session.send_change_event(routing_key=key, **body)
+    return {}
+
+
+def _sends_once(session: Any, url: str) -> Any:
+    """The session, so that it sends once: pdpyras gives up at the first answer only with these numbers."""
     session.retry = dict.fromkeys((429, 500, 502, 503, 504), 1)
     session.max_http_attempts = -1
     session.max_network_attempts = 0
     session.max_redirects = 0
     session.timeout = TIMEOUT_S
-    session.url = block.url
+    session.url = url
     session.log = _LOG
     session.trust_env = False
-    if proxy := proxy_for(block.url):
+    if proxy := proxy_for(url):
         session.proxies = {"http": proxy, "https": proxy}
     return session
 

@@ -1,9 +1,11 @@
-"""How an incident reads in PagerDuty: an event of Events API v2, every field inside its limit. Pure.
+"""How an incident reads in PagerDuty: an alert event of Events API v2, or a change event. Pure.
 
 Limits: summary 1,024 code points, dedup_key 255, the whole body 512 KB. The body goes out as ASCII JSON, so it is
 counted in escaped bytes.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, cut_json
@@ -28,20 +30,40 @@ _ACTIONS: dict[Action, str] = {
 }
 
 
-def render_pagerduty(view: View, *, source: str, client: str, client_url: str | None, minimal: bool) -> Message:
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What every event of one notifier says of its sender: the block's own fields."""
+
+    source: str
+    client: str = ""
+    client_url: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    images: Sequence[str] = ()
+
+
+def render_pagerduty(view: View, by: Signature, *, minimal: bool) -> Message:
     """The Events v2 body for `view`, without the routing key: that is added on the way out.
 
-    The payload is full on a resolve too: event rules that look at it would drop a bare one.
+    The payload is full on a resolve and an acknowledge too: event rules that look at it would drop a bare one.
     """
     body: dict[str, Any] = {
         "event_action": _ACTIONS[view.action],
         "dedup_key": cut(view.dedup_key, DEDUP_KEY),
-        "payload": _minimal_payload(view, source) if minimal else _payload(view, source),
+        "payload": _minimal_payload(view, by.source) if minimal else _payload(view, by.source),
     }
+    return _message(view, body if minimal else body | _sender(by), minimal)
+
+
+def render_change(view: View, by: Signature, *, minimal: bool) -> Message:
+    """The body of a change event for `view`, without the routing key. It pages nobody and is never taken back."""
+    payload: dict[str, Any] = {"summary": _summary(view, MINIMAL_SUMMARY if minimal else SUMMARY)}
     if not minimal:
-        body["client"] = cut(clean(client), SOURCE)
-        if client_url:
-            body["client_url"] = client_url
+        details = {"severity": view.severity, **_details(view)}
+        payload |= {"source": _line(by.source, SOURCE), "timestamp": view.at.isoformat(), "custom_details": details}
+    return _message(view, {"payload": payload, **({} if minimal else _links(by))}, minimal)
+
+
+def _message(view: View, body: dict[str, Any], minimal: bool) -> Message:
     return Message(
         delivery=view.delivery,
         incident=view.incident,
@@ -50,6 +72,16 @@ def render_pagerduty(view: View, *, source: str, client: str, client_url: str | 
         body=body,
         minimal=minimal,
     )
+
+
+def _sender(by: Signature) -> dict[str, Any]:
+    url = {"client_url": by.client_url} if by.client_url else {}
+    images = {"images": [{"src": image} for image in by.images]} if by.images else {}
+    return {"client": cut(clean(by.client), SOURCE), **url, **_links(by), **images}
+
+
+def _links(by: Signature) -> dict[str, Any]:
+    return {"links": [{"href": href, "text": clean(text)} for text, href in by.links.items()]} if by.links else {}
 
 
 def _minimal_payload(view: View, source: str) -> dict[str, Any]:
@@ -67,7 +99,7 @@ def _payload(view: View, source: str) -> dict[str, Any]:
 
 
 def _summary(view: View, limit: int) -> str:
-    prefix = {"resolve": "Resolved: ", "test": "Test: "}.get(view.action, "")
+    prefix = {"resolve": "Resolved: ", "acknowledge": "Acknowledged: ", "test": "Test: "}.get(view.action, "")
     return _line(prefix + view.subject, limit)
 
 
@@ -78,10 +110,23 @@ def _details(view: View) -> dict[str, Any]:
         "opened": view.opened.isoformat(),
         "body": cut_json(clean(view.body), DETAIL_BYTES),
         "labels": _labels(view.labels),
+        **_standing(view),
     }
     if view.items:
         details["items"] = _items(view)
     return details
+
+
+def _standing(view: View) -> dict[str, Any]:
+    """How the incident stands, as far as it is not just open."""
+    said: dict[str, Any] = {
+        "route": cut(clean(view.route), SOURCE),
+        "acknowledged_by": cut(clean(view.acked_by), SOURCE),
+        "flapping": view.flapping,
+        "silenced": view.muted,
+        "escalation": view.level,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:

@@ -1,17 +1,39 @@
 """One redactor over the secrets that this process knows, in front of logs, rows and answers.
 
 A secret is learned when a notifier block is read. Whatever is then written passes `redact`: the value itself, and the
-forms in which it travels (URL-quoted, inside JSON, the path of a URL that is a credential), becomes `(redacted)`.
+forms in which it travels (URL-quoted, inside JSON, in base64, the parts of a URL that are a credential), becomes
+`(redacted)`.
 """
 
 import json
 import logging
 import re
 import threading
-from urllib.parse import quote, urlsplit
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-MASK = "(redacted)"
-SHORTEST = 6  # characters
+MASK: Final = "(redacted)"
+SHORTEST: Final = 6  # characters
+LIBRARIES: Final = (
+    "aiohttp.access",
+    "aiohttp.client",
+    "aiohttp.internal",
+    "aiosmtplib",
+    "apprise",
+    "asyncio",
+    "charset_normalizer",
+    "mail.log",
+    "pdpyras",
+    "requests",
+    "requests_oauthlib",
+    "slack_sdk",
+    "urllib3.connection",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+)
+"""The loggers of what channels are made of, as far as they write."""
 
 
 class Redactor:
@@ -40,21 +62,36 @@ class Redactor:
 
 def _forms(secret: str) -> frozenset[str]:
     whole = {secret, secret.removeprefix("whsec_")} | _url_parts(secret)
-    return frozenset(
-        form
-        for part in whole
-        for form in (part, quote(part), quote(part, safe=""), json.dumps(part)[1:-1])
-        if len(form) >= SHORTEST
-    )
+    return frozenset(form for part in whole for form in _written(part) if len(form) >= SHORTEST)
+
+
+def _written(part: str) -> Iterator[str]:
+    """`part` as it is, and in each form in which something writes it."""
+    yield from (part, quote(part), quote(part, safe=""), quote_plus(part))
+    yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1])
+    if len(part) >= SHORTEST:
+        yield from _base64(part.encode("utf-8", "surrogatepass"))
+
+
+def _base64(secret: bytes) -> Iterator[str]:
+    """The characters that base64 makes of `secret` alone, wherever in a text it stands (`user:password`)."""
+    for before in range(3):
+        text = b64encode(b"\0" * before + secret).decode().rstrip("=")
+        sure = text[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        if len(sure) >= SHORTEST:
+            yield sure
 
 
 def _url_parts(secret: str) -> set[str]:
     if "://" not in secret:
         return set()
-    url = urlsplit(secret)
+    try:
+        url = urlsplit(secret)
+    except ValueError:
+        return set()
     longest = max(url.path.split("/"), key=len)
     query = {value for pair in url.query.split("&") if len(value := pair.partition("=")[2]) >= 16}
-    passwords = {url.password} if url.password else set()
+    passwords = {url.password, unquote(url.password)} if url.password else set()
     return {part for part in (url.path, longest) if len(part) >= 16} | query | passwords
 
 
@@ -82,6 +119,12 @@ class RedactingFilter(logging.Filter):
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         return True
+
+
+def guard_libraries() -> None:
+    """Put the redactor in front of every logger of the libraries that channels are made of."""
+    for name in LIBRARIES:
+        redacted_logger(name)
 
 
 def redacted_logger(name: str) -> logging.Logger:

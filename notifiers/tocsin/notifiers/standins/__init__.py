@@ -1,4 +1,4 @@
-"""Stand-ins for Slack, PagerDuty and a webhook's receiver: local, strict, with faults on demand. For demos and tests.
+"""Stand-ins for the services behind notifiers: local, strict, with faults on demand. For demos and tests.
 
 ```python
 with SlackStandIn() as slack, PagerDutyStandIn() as pagerduty:
@@ -11,9 +11,10 @@ with SlackStandIn() as slack, PagerDutyStandIn() as pagerduty:
 """
 
 from tocsin.notifiers.standins.loopback import Error, Fail, Fault, Hang, RateLimited, Reset
-from tocsin.notifiers.standins.pagerduty import Alert, PagerDutyStandIn
+from tocsin.notifiers.standins.pagerduty import Alert, PagerDutyStandIn, Subscription
 from tocsin.notifiers.standins.receiver import WebhookStandIn
 from tocsin.notifiers.standins.slack import SlackMessage, SlackStandIn
+from tocsin.notifiers.standins.smtp import Mail, SmtpFault, SmtpStandIn
 
 __all__ = [
     "Alert",
@@ -21,10 +22,14 @@ __all__ = [
     "Fail",
     "Fault",
     "Hang",
+    "Mail",
     "PagerDutyStandIn",
     "RateLimited",
     "Reset",
     "SlackMessage",
     "SlackStandIn",
+    "SmtpFault",
+    "SmtpStandIn",
+    "Subscription",
     "WebhookStandIn",
 ]

@@ -5,7 +5,7 @@ Revision 0001, the first. Frozen: it names no table of the code, which goes on c
 
 from alembic import op
 
-from tocsin.server.migrations.revision_0001 import automations, flows, hooks, notifiers, store, triggers
+from tocsin.server.migrations.revision_0001 import automations, channels, flows, hooks, notifiers, routing, store, triggers
 
 revision = "0001"
 down_revision = None
@@ -24,7 +24,7 @@ END $$
 
 def upgrade() -> None:
     """Make every table; on PostgreSQL also what numbers the log."""
-    for room in (store, flows, triggers, hooks, automations, notifiers):
+    for room in (routing, store, flows, triggers, hooks, automations, notifiers, channels):
         room.make()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(NEXT_SEQ)

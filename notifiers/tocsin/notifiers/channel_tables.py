@@ -1,0 +1,32 @@
+"""What channels keep beside deliveries: secrets by name, and the last word that came in from each."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text
+from sqlmodel import Field, SQLModel
+
+import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
+from tocsin.store.types import UtcDateTime
+
+
+class SecretRow(SQLModel, table=True):
+    """A secret by name, sealed; notifiers that refer to it hold a sealed copy of their own."""
+
+    __tablename__ = "secret"
+
+    name: str = Field(primary_key=True)
+    sealed: str = Field(sa_type=Text)
+    created: datetime = Field(sa_type=UtcDateTime)
+    updated: datetime = Field(sa_type=UtcDateTime)
+
+
+class Heard(SQLModel, table=True):
+    """The newest word about an incident that a channel's own people have sent: older ones, and repeats, say nothing."""
+
+    __tablename__ = "heard"
+
+    receiver: str = Field(primary_key=True)
+    incident_id: UUID = Field(primary_key=True, foreign_key="incident.id")
+    word: str
+    occurred: datetime = Field(sa_type=UtcDateTime)
