@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+import tocsin.notifiers.routing_tables  # noqa: F401 - named here, so that a new database gets it
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.notifiers.case import LIVE
 from tocsin.store.types import Json, UtcDateTime
