@@ -125,9 +125,9 @@ def test_many_that_need_too_much_memory_are_matched_one_after_the_other() -> Non
 
 
 def test_an_expression_that_hangs_others_does_not_hang_this_one() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert not matches(read_matchers('a=~"(a+)+(a|a)*b"'), {"a": "a" * 50_000})
-    assert time.perf_counter() - begin < 10  # a backtracking engine would not come back at all
+    assert time.thread_time() - begin < 10  # a backtracking engine would not come back at all
 
 
 def _is_read(expression: str) -> bool:
