@@ -79,5 +79,5 @@ class RoutingStamp(SQLModel, table=True):
 
     __tablename__ = "routing_stamp"
 
-    id: int = Field(primary_key=True)
+    name: str = Field(primary_key=True)
     stamp: UUID

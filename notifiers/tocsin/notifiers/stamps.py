@@ -14,7 +14,7 @@ from tocsin.store.engine import insert_new, touch
 CHANNEL: Final = "routing"
 
 T = TypeVar("T")
-_ONLY: Final = 1
+_ONLY: Final = "routing"
 # Any: what the loaders gave. By engine, so that two databases in one process are two.
 _KEPT: Final[WeakKeyDictionary[Engine, dict[str, tuple[UUID | None, Any]]]] = WeakKeyDictionary()
 
@@ -25,16 +25,16 @@ def changed(session: Session) -> None:
     The stamp is drawn and not counted: one of a transaction that is rolled back never comes again.
     """
     stamp = uuid4()
-    statement = update(RoutingStamp).where(col(RoutingStamp.id) == _ONLY).values(stamp=stamp)
+    statement = update(RoutingStamp).where(col(RoutingStamp.name) == _ONLY).values(stamp=stamp)
     known = cast("CursorResult[tuple[()]]", session.connection().execute(statement)).rowcount
-    if not (known or insert_new(session, RoutingStamp, [{"id": _ONLY, "stamp": stamp}])):
+    if not (known or insert_new(session, RoutingStamp, [{"name": _ONLY, "stamp": stamp}])):
         session.connection().execute(statement)
     touch(session, CHANNEL)
 
 
 def kept(session: Session, what: str, load: Callable[[Session], T]) -> T:
     """What `load` gave when it was last called for this state of the tables; it is called when they have changed."""
-    stamp = session.exec(select(RoutingStamp.stamp).where(RoutingStamp.id == _ONLY)).first()
+    stamp = session.exec(select(RoutingStamp.stamp).where(RoutingStamp.name == _ONLY)).first()
     mine = _KEPT.setdefault(session.get_bind().engine, {})
     found = mine.get(what)
     if found is None or found[0] != stamp:

@@ -1,6 +1,6 @@
 """The tables of routing and suppression as revision 0001 made them. Frozen."""
 
-from tocsin.server.migrations.forms import FLAG, JSON, NAME, NUMBER, TEXT, TIME, UUID, index, may, must, table
+from tocsin.server.migrations.forms import FLAG, JSON, NAME, TEXT, TIME, UUID, index, may, must, table
 
 
 def make() -> None:
@@ -9,7 +9,7 @@ def make() -> None:
         table(name, *must(NAME, "name"), *must(JSON, "definition"), *must(TIME, "updated"), key=("name",))
     _inhibitor()
     _silence()
-    table("routing_stamp", *must(NUMBER, "id"), *must(UUID, "stamp"), key=("id",))
+    table("routing_stamp", *must(NAME, "name"), *must(UUID, "stamp"), key=("name",))
 
 
 def _inhibitor() -> None:
