@@ -5,7 +5,16 @@ Revision 0001, the first. Frozen: it names no table of the code, which goes on c
 
 from alembic import op
 
-from tocsin.server.migrations.revision_0001 import automations, channels, flows, hooks, notifiers, routing, store, triggers
+from tocsin.server.migrations.revision_0001 import (
+    automations,
+    channels,
+    flows,
+    hooks,
+    notifiers,
+    routing,
+    store,
+    triggers,
+)
 
 revision = "0001"
 down_revision = None
