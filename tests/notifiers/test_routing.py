@@ -1,8 +1,6 @@
 """Routes, windows, inhibitions and silences on record, and the world that is read of them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,13 +32,11 @@ RULE = Inhibition(name="node", source=("alertname=NodeDown",), target=("severity
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(f"sqlite:///{tmp_path / 'tocsin.db'}")
+def store(store: Store) -> Store:
     with store.begin() as session:
         put_notifier(session, SlackWebhook(name="slack", url=SecretStr("http://127.0.0.1:1/x")), NOW)
         put_notifier(session, PagerDuty(name="pager", routing_key=SecretStr("k" * 32)), NOW)
-    yield store
-    store.close()
+    return store
 
 
 def paths(session: Session, labels: dict[str, str]) -> list[str]:
@@ -155,11 +151,11 @@ def test_what_is_rolled_back_was_never_read(store: Store) -> None:
         assert routes.get_tree(session, "oncall").below == ()
 
 
-def test_another_process_hears_of_a_change(store: Store) -> None:
+def test_another_process_hears_of_a_change(store: Store, store_url: str) -> None:
     with store.begin() as session:
         routes.put_route(session, ONCALL, NOW)
         first = routes.get_tree(session, "oncall")
-    other = Store.open(store.url)
+    other = Store.open(store_url)
     try:
         with other.begin() as session:
             routes.put_route(session, Route(name="oncall", receivers=("pager",)), NOW)
