@@ -14,6 +14,7 @@ from tocsin.flows.deployments import Deployment
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.server.adoption import Adoption
 from tocsin.server.roles import Serve
+from tocsin.server.slack_listening import Listening
 from tocsin.server.sweeping import Sweeping
 from tocsin.store import engine
 from tocsin.store.engine import Store
@@ -27,6 +28,7 @@ SERVICES: dict[str, Callable[[Store], Serve]] = {
     "host": lambda store: Host(store, LogBus(store), clock=CLOCK).serve,
     "performer": lambda store: Performer(store, CLOCK).serve,
     "deliveries": lambda store: Dispatcher(store, CLOCK).serve,
+    "slack": lambda store: Listening(store, CLOCK).serve,
     "watchdog": lambda store: Sweeping(store, CLOCK).serve,
 }
 

@@ -17,6 +17,7 @@ from tocsin.server.feed import Feed
 from tocsin.server.hooking import Hooks
 from tocsin.server.intake import Intake
 from tocsin.server.settings import Settings, check_binding
+from tocsin.server.slacking import Presses
 from tocsin.server.wiring import Parts
 
 BACKLOG: Final = 2048
@@ -62,7 +63,8 @@ async def serve_http(parts: Parts, stop: asyncio.Event, listener: socket.socket 
 def _context(parts: Parts) -> Context:
     intake = Intake(parts.store)
     hooks = Hooks(parts.store, parts.clock, intake)
-    return Context(parts.store, parts.settings, parts.clock, intake, Feed(parts.store), hooks)
+    presses = Presses(parts.store, parts.clock)
+    return Context(parts.store, parts.settings, parts.clock, intake, Feed(parts.store), hooks, presses)
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -95,11 +95,13 @@ def _stream(parts: Parts) -> Iterator[Service]:
 def _dispatcher(parts: Parts) -> Iterator[Service]:
     from tocsin.automations.perform import Performer
     from tocsin.notifiers.dispatch import Dispatcher
+    from tocsin.server.slack_listening import Listening
     from tocsin.server.sweeping import Sweeping
 
     performer = Performer(parts.store, parts.clock, source=parts.settings.cloudevents_source)
     yield Service("performer", performer.serve)
     yield Service("deliveries", Dispatcher(parts.store, parts.clock).serve)
+    yield Service("slack", Listening(parts.store, parts.clock).serve)
     yield Service("watchdog", Sweeping(parts.store, parts.clock).serve)
     if parts.settings.kafka_bootstrap_servers:
         from tocsin.store.relay import Relay

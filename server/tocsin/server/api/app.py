@@ -18,6 +18,7 @@ from tocsin.server.api import (
     problems,
     runs,
     schedules,
+    slack,
     sources,
     tail,
 )
@@ -35,6 +36,7 @@ _ROUTERS: Final = (
     schedules.router,
     sources.router,
     notifiers.router,
+    slack.router,
     incidents.router,
     health.router,
 )

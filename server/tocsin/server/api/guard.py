@@ -14,7 +14,8 @@ from tocsin.server.api.problems import problem
 from tocsin.server.settings import Settings, is_loopback
 
 OPEN_PATHS: Final = frozenset({"/api/health", "/api/ready"})
-_HOOK: Final = re.compile(r"/api/hooks/[^/]+")
+_SIGNED: Final = re.compile(r"/api/(?:hooks|pagerduty|slack/interactivity)/[^/]+")
+"""Where others post: each post is proven by a secret of its own."""
 
 
 class Guard:
@@ -63,8 +64,8 @@ class Guard:
 
 
 def _is_open(method: str, path: str) -> bool:
-    """Whether no key is asked for. A post to a hook is proven by the hook's own secret."""
-    return path in OPEN_PATHS or (method == "POST" and _HOOK.fullmatch(path) is not None)
+    """Whether no key is asked for."""
+    return path in OPEN_PATHS or (method == "POST" and _SIGNED.fullmatch(path) is not None)
 
 
 def _name(host: str) -> str:

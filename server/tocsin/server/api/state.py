@@ -10,6 +10,7 @@ from tocsin.server.feed import Feed
 from tocsin.server.hooking import Hooks
 from tocsin.server.intake import Intake
 from tocsin.server.settings import Settings
+from tocsin.server.slacking import Presses
 from tocsin.store.engine import Store
 
 
@@ -23,6 +24,7 @@ class Context:
     intake: Intake
     feed: Feed
     hooks: Hooks
+    presses: Presses
 
     @classmethod
     def of(cls, request: Request) -> "Context":
