@@ -203,3 +203,23 @@ def test_the_key_is_not_in_the_database(store: Store, home: Path, planted: list[
     with store.read() as session:
         rows = [str(tuple(row)) for row in session.connection().execute(text("SELECT * FROM notifier"))]
     assert key not in "".join(rows)
+
+
+def test_many_secrets_are_looked_for_as_few_are() -> None:
+    redactor = Redactor()
+    many = [f"planted-{number:04}-secret" for number in range(500)]
+    redactor.learn(*many, "planted-0007-secret-and-more")
+    assert redactor.redact(f"x{many[7]}y {many[499]} planted-0500-secret") == f"x{MASK}y {MASK} planted-0500-secret"
+    assert redactor.redact("planted-0007-secret-and-more") == MASK
+    assert redactor.redact("plant") == "plant"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "user:", "a longer user:"])
+def test_a_password_inside_base64_is_known(before: str) -> None:
+    redactor = Redactor()
+    redactor.learn("planted-pass")
+    written = base64.b64encode(f"{before}planted-pass".encode()).decode()
+    assert MASK in (shown := redactor.redact(f"Authorization: Basic {written}"))
+    assert "planted" not in base64.b64decode(shown.rpartition(" ")[2].replace(MASK, "") + "==", altchars="-_").decode(
+        "utf-8", "replace"
+    )

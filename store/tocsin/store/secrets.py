@@ -1,6 +1,10 @@
-"""Secrets at rest: sealed with a key that is kept outside the database."""
+"""Secrets at rest: sealed with a key that is kept outside the database.
+
+There may be several keys: all open, the first one seals. `tocsin.store.resealing` brings what is stored to the first.
+"""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,6 +15,9 @@ from tocsin.events.errors import Invalid
 from tocsin.store.home import home
 
 KEYS: Final = "TOCSIN_SECRET_KEY"
+FILE: Final = "secret.key"
+TOKEN: Final = re.compile(r"gAAAA[A-Za-z0-9_-]{60,}={0,2}")
+"""What `seal` makes, as far as its form tells."""
 
 
 def seal(text: str) -> str:
@@ -28,23 +35,70 @@ def unseal(token: str) -> str:
         ) from error
 
 
-def _fernet() -> MultiFernet:
-    """The keys of the environment (comma separated, the first one seals), else the one in `secret.key`."""
-    listed = os.environ.get(KEYS, "")
-    keys = [key.strip() for key in listed.split(",") if key.strip()] or [_own_key(home() / "secret.key")]
+def is_newest(token: str) -> bool:
+    """Whether `token` was sealed with the key that seals now."""
     try:
-        return MultiFernet([Fernet(key) for key in keys])
+        _fernets()[0].decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def reseal(token: str) -> str:
+    """The same text under the key that seals now; its time stays. Raises `Invalid` when none of the keys fits."""
+    try:
+        return MultiFernet(_fernets()).rotate(token.encode()).decode()
+    except InvalidToken as error:
+        raise Invalid(
+            f"a stored secret cannot be read with any of the keys; give {KEYS} the one it has, too"
+        ) from error
+
+
+def add_key() -> Path:
+    """Put a new key before those of the key file, from now on it seals; where the file is.
+
+    Raises `Invalid` when the keys come from the environment, where only you can put one.
+    """
+    if os.environ.get(KEYS, "").strip():
+        raise Invalid(f"the keys come from {KEYS}; put a new one, of `tocsin secret new-key`, before them")
+    path = home() / FILE
+    before = _own_keys(path)
+    _write(path.with_suffix(f".{os.getpid()}"), [new_key(), *before]).replace(path)
+    return path
+
+
+def new_key() -> str:
+    """A key as `TOCSIN_SECRET_KEY` takes it: 32 random bytes in URL-safe base64."""
+    return Fernet.generate_key().decode()
+
+
+def _fernet() -> MultiFernet:
+    return MultiFernet(_fernets())
+
+
+def _fernets() -> list[Fernet]:
+    """The keys of the environment (comma separated, the first one seals), else those in `secret.key`, one a line."""
+    listed = os.environ.get(KEYS, "")
+    keys = [key.strip() for key in listed.split(",") if key.strip()] or _own_keys(home() / FILE)
+    try:
+        return [Fernet(key) for key in keys]
     except ValueError as error:
         raise Invalid(f"{KEYS}: a key is 32 random bytes in URL-safe base64 (44 characters)") from error
 
 
-def _own_key(path: Path) -> str:
+def _own_keys(path: Path) -> list[str]:
     """The key file of the embedded default, made at first use; two processes at once agree on one."""
     if not path.exists():
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_bytes(Fernet.generate_key())
+        draft = _write(path.with_suffix(f".{os.getpid()}"), [new_key()])
         with suppress(FileExistsError):
             os.link(draft, path)
         draft.unlink()
-    return path.read_text().strip()
+    return path.read_text().split()
+
+
+def _write(path: Path, keys: list[str]) -> Path:
+    """The file, readable by its owner alone from the first byte on."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text("\n".join(keys) + "\n")
+    return path

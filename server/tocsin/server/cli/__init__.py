@@ -37,6 +37,7 @@ _COMMANDS: Final = (
     ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),
     ("notifier", "tocsin.server.cli.notifier:app", _NOUNS, "List notifiers, send a test."),
+    ("secret", "tocsin.server.cli.secret:app", _NOUNS, "Put, list and remove secrets; change the key."),
     ("incident", "tocsin.server.cli.incident:app", _NOUNS, "List incidents."),
     ("delivery", "tocsin.server.cli.delivery:app", _NOUNS, "List deliveries of notifications."),
     ("db", "tocsin.server.cli.db:app", _NOUNS, "Upgrade the database."),
