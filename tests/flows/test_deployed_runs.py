@@ -100,10 +100,18 @@ def test_schedules_get_slugs_and_keep_what_they_say() -> None:
         ({"schedules": [{"cron": "x", "interval": 1}]}, "one of cron, interval, rrule"),
         ({"schedules": [{"timezone": "UTC"}]}, "one of cron, interval, rrule"),
         ({"parameters": {"a": (1, 2)}}, "must be JSON"),
+        (
+            {"parameters": {"until": ["{{ data_interval_end"]}},
+            "'d': parameters: template .*, line 1",
+        ),
+        (
+            {"schedules": [{"cron": "@daily", "parameters": {"until": "{% if %}"}}]},
+            "'d', schedule 'd': parameters: template",
+        ),
         ({"paramters": {}}, "paramters"),
         ({"name": ""}, "name"),
     ],
-    ids=["two kinds", "no kind", "parameters", "unknown field", "no name"],
+    ids=["two kinds", "no kind", "parameters", "a template", "a template of a schedule", "unknown field", "no name"],
 )
 def test_a_bad_deployment_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session, col, select
 
+from tocsin.events import templates
 from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
@@ -70,6 +71,9 @@ class Deployment(BaseModel):
         self.schedules = [_schedule(self.name, index, entry) for index, entry in enumerate(self.schedules)]
         if not same_after_json(self.parameters):
             raise Invalid(f"deployment {self.name!r}: parameters must be JSON (text, numbers, lists, objects)")
+        _check_templates(f"deployment {self.name!r}", self.parameters)
+        for entry in self.schedules:
+            _check_templates(f"deployment {self.name!r}, schedule {entry['slug']!r}", entry.get("parameters"))
 
     @classmethod
     def build_from_flow(
@@ -179,6 +183,13 @@ def _schedule(deployment: str, index: int, given: Mapping[str, Any]) -> dict[str
         raise Invalid(f"deployment {deployment!r}: schedule {index + 1} has one of {', '.join(KINDS)}, not {kinds}")
     slug = given.get("slug") or (deployment if index == 0 else f"{deployment}-{index + 1}")
     return {key: _json(value) for key, value in ({"active": True} | dict(given) | {"slug": slug}).items()}
+
+
+def _check_templates(of: str, parameters: Any) -> None:
+    try:
+        templates.check_value(parameters)
+    except Invalid as error:
+        raise Invalid(f"{of}: parameters: {error}") from error
 
 
 def _json(value: Any) -> Any:
