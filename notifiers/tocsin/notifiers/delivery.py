@@ -148,9 +148,29 @@ def told(known: Sequence[Known]) -> bool:
 
 def on_trigger(known: Sequence[Known], updates: bool) -> Decision:
     """What a (further) trigger means for a receiver; one that takes no updates hears nothing twice."""
-    if not told(known):
-        return Decision("trigger", supersede=_waiting(known))
-    return Decision("update", supersede=_waiting(known)) if updates else Decision()
+    if told(known):
+        return Decision("update", supersede=_waiting(known)) if updates else Decision()
+    acknowledged = any(row.action == "acknowledge" and row.state == "pending" for row in known)
+    return Decision("trigger", supersede=_waiting(known)) if updates or not acknowledged else Decision()
+
+
+def on_repeat(known: Sequence[Known]) -> Decision:
+    """What it means that an incident is still there: everybody hears it again."""
+    return Decision("repeat" if told(known) else "trigger", supersede=_waiting(known))
+
+
+def on_acknowledge(known: Sequence[Known], updates: bool, acknowledges: bool) -> Decision:
+    """What it means that somebody is at it: what is not told yet is told so, and a pager learns it behind its call."""
+    if updates:
+        waiting = _waiting(known)
+        put: Action | None = "acknowledge" if told(known) else "trigger" if waiting else None
+        return Decision(put, supersede=waiting)
+    if not acknowledges:
+        return Decision()
+    calls = {row.revision for row in known if row.action == "trigger" and not told(known)}
+    if not told(known) and not any(row.state in LIVE for row in known):
+        return Decision()
+    return Decision("acknowledge", supersede=tuple(one for one in _waiting(known) if one not in calls))
 
 
 def on_resolve(known: Sequence[Known]) -> Decision:

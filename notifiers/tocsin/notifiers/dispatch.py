@@ -1,4 +1,4 @@
-"""The dispatcher: carries out the deliveries that are due, and writes down what came of each.
+"""The dispatcher: advances the incidents and carries out the deliveries that are due, and writes down what came of it.
 
 A crash between a send and its record leaves a row whose lease runs out; the next dispatcher takes it up, looks for
 the message where the channel can look, and sends it again where it cannot.
@@ -23,6 +23,7 @@ from tocsin.notifiers.http import Door
 from tocsin.notifiers.outcomes import Delivered, Later, Outcome, Refused, Unknown
 from tocsin.notifiers.redact import redact, redacted_logger
 from tocsin.notifiers.registry import CHANNEL
+from tocsin.notifiers.turns import any_turn, next_turn, take_turns
 from tocsin.notifiers.view import Message
 from tocsin.store.engine import AWAY, Store
 from tocsin.store.signals import Watch
@@ -73,10 +74,12 @@ class Dispatcher:
     async def run_due(self) -> int:
         """Deliver what is due now, and what becomes due by that, until nothing is; how many attempts were made."""
         attempts = 0
-        while started := await self._start():
+        while True:
+            turned, started = await self._turn(), await self._start()
             attempts += started
+            if not (turned or started):
+                return attempts
             await asyncio.gather(*self._tasks)
-        return attempts
 
     async def close(self) -> None:
         """Cancel what is under way and close the channels; only after `run_due`, `serve` does so itself."""
@@ -86,7 +89,7 @@ class Dispatcher:
     async def _round(self, watch: Watch, stopped: asyncio.Task[Any]) -> None:  # Any: what stop.wait() gives
         self._freed.clear()  # before looking: an attempt that ends from here on is not missed
         try:
-            if await self._start():
+            if await self._turn() + await self._start():
                 return
             pause = await self._pause()
         except AWAY as error:
@@ -97,6 +100,13 @@ class Dispatcher:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _turn(self) -> int:
+        """Advance the incidents that are due; how many."""
+        now = self._clock.now()
+        if not await self._store.look(lambda session: any_turn(session, now)):
+            return 0
+        return await self._store.run(lambda session: take_turns(session, now))
 
     async def _start(self) -> int:
         """Begin an attempt for each delivery that may be tried now; how many."""
@@ -124,7 +134,8 @@ class Dispatcher:
     async def _pause(self) -> timedelta:
         """How long there is nothing to do unless somebody says otherwise."""
         now = self._clock.now()
-        instant = await self._store.look(lambda session: next_due(session, now))
+        dues = await self._store.look(lambda session: (next_due(session, now), next_turn(session, now)))
+        instant = min((due for due in dues if due is not None), default=None)
         return NAP if instant is None else min(max(instant - now, timedelta(milliseconds=5)), NAP)
 
     async def _deliver(self, claimed: Claimed) -> None:

@@ -134,7 +134,7 @@ def _acknowledge(move: Move, node: Node, now: datetime, act: Acknowledge) -> Mov
 def _unacknowledge(move: Move, node: Node, moment: Moment, by: str | None) -> Move:
     """Nobody is at it any more; `by` None: the time of the acknowledgement is over."""
     case = move.case
-    if case.state == "settling" and case.was == "acknowledged" and by is not None:
+    if case.state == "settling" and case.was == "acknowledged":
         move = _now(move, was="open", acked_by="", ack_until=None)
     elif case.state == "acknowledged":
         clocks = {"repeat_at": _repeat_at(node, moment.now), "escalate_at": _escalate_at(case, node, moment.now)}
@@ -187,9 +187,8 @@ def _flapped(move: Move, node: Node) -> Move:
 
 def _expire(move: Move, node: Node, moment: Moment) -> Move:
     case = move.case
-    if case.state == "acknowledged" and case.ack_until and case.ack_until <= moment.now:
-        return _unacknowledge(move, node, moment, None)
-    return move
+    over = case.ack_until is not None and case.ack_until <= moment.now
+    return _unacknowledge(move, node, moment, None) if over else move
 
 
 def _quieten(move: Move, node: Node, moment: Moment) -> Move:

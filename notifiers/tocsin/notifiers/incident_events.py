@@ -1,43 +1,39 @@
 """The events by which incidents and deliveries tell of themselves."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
+from tocsin.events.clock import micros
 from tocsin.events.ids import derive
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.notifiers.tables import Delivery, Incident
 
+_ONCE: Final = frozenset({"opened", "dropped", "resolved"})
 
-def opened(incident: Incident) -> Event:
-    """`tocsin.incident.opened`."""
-    payload = {"key": incident.key, "episode": incident.episode, "severity": incident.severity}
+
+def event_of(incident: Incident, name: str, payload: Mapping[str, Any], now: datetime) -> Event:
+    """`tocsin.incident.<name>`, of what the incident is now. Any: JSON."""
+    more: dict[str, Any] = {}  # Any: JSON
+    if name == "opened":
+        more = {"subject": incident.subject, "lasting": incident.lasting}
+    elif name in ("resolved", "dropped"):
+        more = {"open_s": (now - incident.opened).total_seconds()}
+    once = () if name in _ONCE else (incident.revision, micros(now), payload.get("level"))
     return Event(
-        id=derive("incident-event", incident.id, "opened"),
-        occurred=incident.opened,
-        event="tocsin.incident.opened",
+        id=derive("incident-event", incident.id, name, *once),
+        occurred=now,
+        event=f"tocsin.incident.{name}",
         resource=_incident_labels(incident),
-        payload={**payload, "subject": incident.subject, "lasting": incident.lasting},
-        follows=incident.event_id,
+        payload={**_about(incident), **more, **payload},
+        follows=incident.resolved_by if name == "resolved" else incident.event_id,
     )
 
 
-def resolved(incident: Incident, owed: Sequence[str], spared: Sequence[str]) -> Event:
-    """`tocsin.incident.resolved`: who will be told of it, and to whom it was over before they were told."""
-    return Event(
-        id=derive("incident-event", incident.id, "resolved"),
-        occurred=incident.updated,
-        event="tocsin.incident.resolved",
-        resource=_incident_labels(incident),
-        payload={
-            "key": incident.key,
-            "episode": incident.episode,
-            "open_s": (incident.updated - incident.opened).total_seconds(),
-            "told": list(owed),
-            "over_before_told": list(spared),
-        },
-        follows=incident.resolved_by,
-    )
+def _about(incident: Incident) -> dict[str, Any]:  # Any: JSON
+    about = {"key": incident.key, "episode": incident.episode, "severity": incident.severity}
+    return {**about, "route": incident.route, "firing": incident.firing} if incident.route else about
 
 
 def ended(delivery: Delivery, incident: Incident, attempt: UUID) -> Event:

@@ -95,14 +95,14 @@ class Incident(SQLModel, table=True):
 class AlertRow(SQLModel, table=True):
     """What is known of one thing in one incident.
 
-    `status` is firing, resolved, closed (by a person) or news. `event_id` is the event of the last firing, `ended_by`
-    that of the end; `words` are what single receivers are told instead of `subject` and `body`: receiver to event,
-    subject and body.
+    `status` is firing, resolved, closed (by a person) or news. It fires since `starts`; `fired` and `event_id` are of
+    the last firing, `ended_by` is the event of the end. `words` are what single receivers are told instead of
+    `subject` and `body`: receiver to event, subject and body.
     """
 
     __tablename__ = "alert"
     __table_args__ = (
-        _some("ix_alert_firing", ("fingerprint",), "status", ("firing",)),
+        _some("ix_alert_held", ("fingerprint",), "status", ("firing", "closed")),
         _some("ix_alert_newest", ("incident_id", "starts"), "status", ("firing",)),
     )
 
@@ -122,6 +122,7 @@ class AlertRow(SQLModel, table=True):
     ended_by: UUID | None = None
     starts: datetime = Field(sa_type=UtcDateTime)
     ends: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    fired: datetime = Field(sa_type=UtcDateTime)
 
 
 class Delivery(SQLModel, table=True):

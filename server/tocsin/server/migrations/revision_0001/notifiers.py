@@ -81,12 +81,12 @@ def _alert() -> None:
         *must(JSON, "words"),
         *must(UUID, "event_id"),
         *may(UUID, "ended_by"),
-        *must(TIME, "starts"),
+        *must(TIME, "starts", "fired"),
         *may(TIME, "ends"),
         reference("alert", "incident_id", "incident", "id"),
         key=("incident_id", "fingerprint"),
     )
-    index("alert", "fingerprint", name="ix_alert_firing", where="status = 'firing'")
+    index("alert", "fingerprint", name="ix_alert_held", where="status IN ('firing', 'closed')")
     index("alert", "incident_id", "starts", name="ix_alert_newest", where="status = 'firing'")
 
 

@@ -1,0 +1,44 @@
+"""Turns: incidents whose due time has come are advanced, by any number of processes on one database."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, bindparam
+from sqlmodel import Session, col, func, select
+
+from tocsin.notifiers.alert import Alert
+from tocsin.notifiers.case import LIVE, Moment
+from tocsin.notifiers.episodes import carry
+from tocsin.notifiers.tables import Incident
+from tocsin.notifiers.take import take_echoes
+from tocsin.notifiers.view import read_severity
+from tocsin.store.engine import claimable
+
+BATCH: Final = 50
+
+
+def any_turn(session: Session, now: datetime) -> bool:
+    """Whether an incident is due."""
+    return session.exec(select(Incident.id).where(_live(), col(Incident.due) <= now).limit(1)).first() is not None
+
+
+def next_turn(session: Session, now: datetime) -> datetime | None:
+    """When the next incident comes due after `now`; None when none will."""
+    return session.exec(select(func.min(Incident.due)).where(_live(), col(Incident.due) > now)).one()
+
+
+def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
+    """Advance the incidents that are due, the longest due first; how many. Those that others hold are left to them."""
+    due = select(Incident).where(_live(), col(Incident.due) <= now).order_by(col(Incident.due), col(Incident.id))
+    rows = session.exec(claimable(session, due.limit(limit))).all()
+    echoes: list[Alert] = []
+    for row in rows:
+        moment = Moment(now=now, firing=row.firing, severity=read_severity(row.severity))
+        echoes += carry(session, row, moment)
+    take_echoes(session, echoes, now)
+    return len(rows)
+
+
+# The states are written out, not parameters: only then the databases see that the partial index has these rows.
+def _live() -> ColumnElement[bool]:
+    return col(Incident.state).in_(bindparam("states", list(LIVE), expanding=True, literal_execute=True))
