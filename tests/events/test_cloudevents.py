@@ -195,6 +195,13 @@ def test_a_bad_one_in_a_batch_is_named_by_its_place() -> None:
         from_batch([DOCUMENT, document(id=...)], NOW)
 
 
+def test_a_binary_one_without_a_version_is_told_so() -> None:
+    headers = {"ce-type": "a", "ce-source": "/s", "ce-id": "1", "content-type": "application/json"}
+    assert is_one(headers)
+    with pytest.raises(BadEvent, match="'specversion' is missing"):
+        from_http(headers, b"{}", NOW)
+
+
 @pytest.mark.parametrize("value", [b"\xff", b"x\xff"])
 def test_a_broken_kafka_header_is_refused(value: bytes) -> None:
     headers = [(f"ce_{name}", text.encode()) for name, text in TEXTS.items() if name != "subject"]

@@ -48,6 +48,7 @@ _OWN: Final = frozenset({_RESOURCE, _RELATED, _FOLLOWS})
 _UNLABELLED: Final = frozenset({"type", "time", "specversion"}) | _OWN
 _NAME: Final = re.compile(r"[a-z0-9]+", re.ASCII)
 _BYTES: Final = "data_base64"
+_TELLING: Final = frozenset({"ce-specversion", "ce-type"})
 _PREFACE: Final = "Failed to create CloudEvent due to the validation errors:: "
 _PLAIN_JSON: Final = "application/json"
 _HEADER: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
@@ -79,7 +80,7 @@ _FORMAT: Final = _Strict()
 
 def is_one(headers: Mapping[str, str]) -> bool:
     """Whether an HTTP request with these headers (names in lower case) brings CloudEvents."""
-    return _media_type(headers).startswith("application/cloudevents") or "ce-specversion" in headers
+    return _media_type(headers).startswith("application/cloudevents") or bool(_TELLING & headers.keys())
 
 
 def from_http(headers: Mapping[str, str], body: bytes, now: datetime) -> list[Event]:
