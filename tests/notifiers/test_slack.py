@@ -15,8 +15,7 @@ from tocsin.notifiers.delivery import Progress, next_state
 from tocsin.notifiers.http import Door
 from tocsin.notifiers.outcomes import Delivered, Handle, Later, Outcome, Unknown
 from tocsin.notifiers.slack import PLAIN_UPDATES, UPDATES, SlackNotifier, Updates, is_from_slack
-from tocsin.notifiers.standins import Error, Fail, Fault, RateLimited, Reset, SlackStandIn
-from tocsin.notifiers.standins.loopback import Pass
+from tocsin.notifiers.standins import Error, Fail, Fault, Pass, RateLimited, Reset, SlackStandIn
 from tocsin.notifiers.standins.slack_press import form, signed
 
 LATER = OPENED + timedelta(minutes=12)

@@ -225,7 +225,7 @@ names = st.from_regex(r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(fields=views, before=views | st.none(), minimal=st.booleans(), name=names)
 def test_slack_takes_every_view_and_every_line(

@@ -10,10 +10,11 @@ with SlackStandIn() as slack, PagerDutyStandIn() as pagerduty:
 ```
 """
 
-from tocsin.notifiers.standins.loopback import Error, Fail, Fault, Hang, RateLimited, Reset
+from tocsin.notifiers.standins.loopback import Error, Fail, Fault, Hang, Pass, RateLimited, Reset
 from tocsin.notifiers.standins.pagerduty import Alert, PagerDutyStandIn, Subscription
 from tocsin.notifiers.standins.receiver import WebhookStandIn
 from tocsin.notifiers.standins.slack import SlackMessage, SlackStandIn
+from tocsin.notifiers.standins.slack_socket import SlackSocket
 from tocsin.notifiers.standins.smtp import Mail, SmtpFault, SmtpStandIn
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "Hang",
     "Mail",
     "PagerDutyStandIn",
+    "Pass",
     "RateLimited",
     "Reset",
     "SlackMessage",
+    "SlackSocket",
     "SlackStandIn",
     "SmtpFault",
     "SmtpStandIn",
