@@ -22,7 +22,7 @@ from tests.ports import free_port
 
 POM = Path(__file__).with_name("pom.xml")
 STARTED = "Kafka Server started"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 MAVEN_S = 300.0
 JAVA = (
     "java",
@@ -117,6 +117,7 @@ class ApacheBroker:
         settings: str = "",
         users: Sequence[str] = (),
     ) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._classes = f"{jars()}/*"
         self._properties = folder / "server.properties"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ MARKS = {
     "kafka_broker": "kafka",
     "kafka_bus": "kafka",
     "apache_kafka": "apache",
+    "mortal_kafka": "apache",
     "guarded_kafka": "apache",
 }
 
@@ -62,6 +64,17 @@ def apache_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             return
     try:
         own = ApacheBroker(tmp_path_factory.mktemp("apache-kafka"))
+    except NoBroker as reason:
+        _without(reason)
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def mortal_kafka(tmp_path: Path) -> Iterator[ApacheBroker]:
+    """Apache Kafka of this test's own, which it may end: it comes back soon, for it holds no topics of others."""
+    try:
+        own = ApacheBroker(tmp_path / "mortal-kafka")
     except NoBroker as reason:
         _without(reason)
     yield own
