@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 STAMP := $(VENV)/.tocsin-installed
-# Each of the processes that share the tests starts servers of its own.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Each of the processes that share the tests starts servers of its own. They wait for these a quarter of their time:
+# so there are half as many more of them as there are cores.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$(( (cores * 3 + 1) / 2 )))
 # Which tests; those that kill processes for minutes on end: make test MARKS=faults
 MARKS ?= not faults
 
