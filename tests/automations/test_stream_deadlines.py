@@ -21,7 +21,7 @@ from tocsin.store.engine import Store
 if TYPE_CHECKING:
     from tocsin.events.kafka import KafkaBus
 
-WAITS = {"posture": "Proactive", "after": ["start"], "expect": ["end"], "within": 2, "for_each": [RESOURCE_ID]}
+WAITS = {"posture": "Proactive", "after": ["start"], "expect": ["end"], "within": 1, "for_each": [RESOURCE_ID]}
 SOON = timedelta(milliseconds=250)
 ROUNDS = 20
 

@@ -106,7 +106,7 @@ def test_when_a_tick_of_a_definition_without_a_slug_is_sent_is_not_known() -> No
 
 @given(
     st.sampled_from([SPREAD, Cron("*/5 8 * * *", jitter=MINUTE), Interval(timedelta(seconds=47), jitter=HOUR)]),
-    st.lists(st.timedeltas(timedelta(0), timedelta(days=2)), min_size=1, max_size=4),
+    st.lists(st.timedeltas(timedelta(0), timedelta(hours=12)), min_size=1, max_size=4),
     st.builds(CatchUp, st.sampled_from(["all", "latest", "none"]), st.none() | st.just(timedelta(hours=5))),
 )
 @settings(max_examples=100, deadline=None)
