@@ -198,4 +198,5 @@ async def test_an_incident_that_is_over_says_so(api: Api, slack: SlackStandIn, s
     stale = slack.payload(message, "tocsin.acknowledge")
     assert await press(api, slack, message, "resolve") == 200
     assert await post(api, slack, stale) == 200
+    assert await answered(slack, 1) == ["This incident is over. Nothing was done."]
     assert state_of(sqlite_store, message) == "resolved"

@@ -19,7 +19,10 @@ from sqlmodel import Session
 from tocsin.events.clock import Clock
 from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.notifiers import past
+from tocsin.notifiers.act import Resolve
+from tocsin.notifiers.acts import act
 from tocsin.notifiers.blocks import Slack
+from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.fit import escape
 from tocsin.notifiers.http import Answer, Door
 from tocsin.notifiers.redact import redact
@@ -34,6 +37,7 @@ _NOT_OURS: Final = "This button is not from a message of this tocsin, or its not
 _NOT_KNOWN: Final = (
     "This tocsin knows no such incident: it was told by another one, or was cleaned up. Nothing was done."
 )
+_OVER: Final = "This incident is over. Nothing was done."
 
 logger = structlog.get_logger(__name__)
 
@@ -105,9 +109,9 @@ class Presses:
             return _NOT_OURS
         if not past.was_concerned(session, press.incident, press.notifier):
             return _NOT_KNOWN
-        from tocsin.notifiers.acts import act
-
-        act(session, press.incident, press.act, self._clock.now())
+        incident = act(session, press.incident, press.act, self._clock.now())
+        if incident.state not in LIVE and not isinstance(press.act, Resolve):
+            return _OVER
         logger.info("a press in Slack", act=type(press.act).__name__, by=press.act.by, incident=str(press.incident))
         return done(press.act)
 
