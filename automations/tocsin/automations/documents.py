@@ -17,6 +17,7 @@ from pydantic import ValidationError
 import tocsin
 from tocsin.automations.findings import findings
 from tocsin.automations.model import Automation
+from tocsin.automations.routing import Routing, routing_in, together
 from tocsin.automations.yamltext import Document, Lines, read_json, read_yaml
 from tocsin.events.errors import Invalid
 from tocsin.notifiers.blocks import AnyBlock, Block
@@ -41,14 +42,15 @@ class Loaded:
 
     automations: tuple[Automation, ...]
     notifiers: tuple[AnyBlock, ...] = ()
+    routing: Routing = field(default_factory=Routing)
     lines: Mapping[str, Lines] = field(default_factory=dict)
 
 
 def load(target: str) -> Loaded:
     """What `target` defines: a `.yaml`, `.yml` or `.json` file, a `.py` file, or a module's dotted name.
 
-    A Python file or module is imported, and every automation and notifier it names at its top level is taken, alone or
-    in a list. Raises `Invalid` with file, line and field.
+    A Python file or module is imported, and every automation, notifier and route it names at its top level is taken,
+    alone or in a list, mute windows and inhibitions too. Raises `Invalid` with file, line and field.
     """
     path = Path(target)
     match path.suffix:
@@ -64,12 +66,13 @@ def load_all(targets: Iterable[str]) -> Loaded:
     """What several files or modules define together. Raises `Invalid` as `load` does, and when there is nothing."""
     found = [(target, load(target)) for target in targets]
     for target, one in found:
-        if not (one.automations or one.notifiers):
-            raise Invalid(f"{target}: no automation or notifier in it")
+        if not (one.automations or one.notifiers or one.routing):
+            raise Invalid(f"{target}: no automation, notifier or route in it")
     _each_once([(target, automation.name) for target, one in found for automation in one.automations])
     return Loaded(
         tuple(automation for _, one in found for automation in one.automations),
         tuple(block for _, one in found for block in one.notifiers),
+        together((target, one.routing) for target, one in found),
         {name: lines for _, one in found for name, lines in one.lines.items()},
     )
 
@@ -150,6 +153,7 @@ def _collected(module: ModuleType, target: str) -> Loaded:
     return Loaded(
         _unique(values, Automation, target),
         _unique(values, Block, target),  # type: ignore[arg-type]  # every block is one of AnyBlock
+        routing_in(values, target),
     )
 
 

@@ -1,6 +1,6 @@
 """What is wrong with a definition, in words that name the field and the way out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, get_args
 
@@ -16,15 +16,20 @@ _UNIONS: Final = ("trigger", "resolve_on")
 _PLAIN: Final = ("str", "int", "bool", "float", "none")
 
 
-def findings(error: ValidationError, lines: Lines) -> str:
-    """All that `error` found, one after the other: `line 3, actions.0.notifier: Field required`."""
-    told = (_finding(found, lines) for found in error.errors(include_input=False))
+def findings(error: ValidationError, lines: Lines, fields: Sequence[str] | None = None) -> str:
+    """All that `error` found, one after the other: `line 3, actions.0.notifier: Field required`.
+
+    `fields` are the names that a definition of this kind may hold (default: those of automations).
+    """
+    told = (
+        _finding(found, lines, _FIELDS if fields is None else fields) for found in error.errors(include_input=False)
+    )
     return "; ".join(dict.fromkeys(told))
 
 
-def _finding(found: ErrorDetails, lines: Lines) -> str:
+def _finding(found: ErrorDetails, lines: Lines, fields: Sequence[str]) -> str:
     path = field_path(found["loc"])
-    return ", ".join(_where(path, lines)) + _said(found, separator=": " if path or lines.first else "")
+    return ", ".join(_where(path, lines)) + _said(found, fields, separator=": " if path or lines.first else "")
 
 
 def field_path(location: Path) -> Path:
@@ -56,11 +61,11 @@ def _where(path: Path, lines: Lines) -> Iterator[str]:
         yield ".".join(map(str, path))
 
 
-def _said(found: ErrorDetails, separator: str) -> str:
+def _said(found: ErrorDetails, fields: Sequence[str], separator: str) -> str:
     context: dict[str, Any] = found.get("ctx", {})  # Any: pydantic's own values
     match found["type"]:
         case "extra_forbidden":
-            return separator + _unknown_field(str(found["loc"][-1]))
+            return separator + _unknown_field(str(found["loc"][-1]), fields)
         case "union_tag_invalid":
             known = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
             return f"{separator}unknown type {context['tag']!r}{nearest(str(context['tag']), known)}; known: " + (
@@ -70,11 +75,11 @@ def _said(found: ErrorDetails, separator: str) -> str:
             return separator + found["msg"].removeprefix("Value error, ")
 
 
-def _unknown_field(name: str) -> str:
-    return "a field of another kind" if name in _FIELDS else "unknown field" + nearest(name, _FIELDS)
+def _unknown_field(name: str, fields: Sequence[str]) -> str:
+    return "a field of another kind" if name in fields else "unknown field" + nearest(name, fields)
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean slack?`, or nothing when no known name is near."""
     found = get_close_matches(name, known, n=1)
     return f"; did you mean {found[0]}?" if found else ""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import BaseModel
 from sqlmodel import Session
 
 from tocsin.automations import store
@@ -15,14 +16,16 @@ from tocsin.automations.store import Change, Foreseen
 from tocsin.automations.yamltext import Lines
 from tocsin.events.errors import NotFound
 from tocsin.notifiers.blocks import AnyBlock
+from tocsin.notifiers.inhibitions import list_inhibitions
 from tocsin.notifiers.registry import is_on_record
+from tocsin.notifiers.routes import list_routes, list_windows, written
 
 
 @dataclass(frozen=True)
 class Planned:
     """What would happen to one definition, field by field; `warnings` name what it needs and nobody has."""
 
-    kind: Literal["notifier", "automation"]
+    kind: Literal["notifier", "mute window", "route", "inhibition", "automation"]
     name: str
     change: Change
     differences: Sequence[Difference] = ()
@@ -33,7 +36,11 @@ def propose(session: Session, found: Loaded) -> list[Planned]:
     """What `apply` would do with what a file defines, in the order in which it would. Raises `Invalid` as it would."""
     names = _names(session, found)
     notifiers = [Planned("notifier", block.name, _notifier_change(session, block)) for block in found.notifiers]
-    return [*notifiers, *(_planned(one, found, names) for one in store.foresee(session, found.automations))]
+    return [
+        *notifiers,
+        *_routing(session, found),
+        *(_planned(one, found, names) for one in store.foresee(session, found.automations)),
+    ]
 
 
 def warnings_of(session: Session, found: Loaded) -> list[str]:
@@ -42,6 +49,25 @@ def warnings_of(session: Session, found: Loaded) -> list[str]:
     return [
         f'automation "{one.name}": {warning}' for one in found.automations for warning in _warnings(one, found, names)
     ]
+
+
+def _routing(session: Session, found: Loaded) -> Iterator[Planned]:
+    routing = found.routing
+    known = [
+        {one.name: one.definition for one in read(session)} for read in (list_windows, list_routes, list_inhibitions)
+    ]
+    for window in routing.mute_windows:
+        yield Planned("mute window", window.name, _change(known[0].get(window.name), window))
+    for route in routing.routes:
+        yield Planned("route", route.name, _change(known[1].get(route.name), route))
+    for inhibition in routing.inhibitions:
+        yield Planned("inhibition", inhibition.name, _change(known[2].get(inhibition.name), inhibition))
+
+
+def _change(stored: object, given: BaseModel) -> Change:
+    if stored is None:
+        return "created"
+    return "unchanged" if stored == written(given) else "updated"
 
 
 def _planned(foreseen: Foreseen, found: Loaded, names: Names) -> Planned:

@@ -181,7 +181,7 @@ def grow(root: Route, windows: Mapping[str, MuteWindow] | None = None) -> Tree:
 
     Raises `Invalid` with the place, for a root without name or receivers or with matchers, and for a window unknown.
     """
-    _check_root(root)
+    check_root(root)
     first = Node(group_by=(), group_wait_s=30.0, group_interval_s=300.0, repeat_interval_s=14_400.0)
     tree = _grown(root, root.name, first, None, windows or {})
     if (count := sum(1 for _ in walk(tree))) > MOST_NODES:
@@ -224,7 +224,8 @@ def receivers_of(tree: Tree) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def _check_root(root: Route) -> None:
+def check_root(root: Route) -> None:
+    """Raise `Invalid` for a route that cannot be a root: without name or receivers, or with matchers."""
     if not root.name:
         raise Invalid("a root route needs a name: by it `SendNotification(route=...)` finds it")
     where = f'route "{root.name}"'
