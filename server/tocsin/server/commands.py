@@ -17,7 +17,7 @@ from tocsin.flows.deployments import Deployment
 from tocsin.flows.pools import create_pool as make_pool
 from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
 from tocsin.notifiers.registry import put_notifier
-from tocsin.server import views
+from tocsin.server import routing, views
 from tocsin.store.engine import Store
 from tocsin.triggers import backfill as afterwards
 from tocsin.triggers import preview as coming
@@ -86,9 +86,10 @@ def _check_entrypoint(deployment: Deployment) -> None:
 
 
 def apply_automations(session: Session, found: Loaded, now: datetime) -> list[automations.Applied]:
-    """Put the notifiers and then the automations of a file on record. Raises Invalid."""
+    """Put the notifiers, then the routes and then the automations of a file on record. Raises Invalid."""
     for block in found.notifiers:
         put_notifier(session, block, now)
+    routing.apply(session, found.routing, now)
     return automations.apply(session, found.automations, now)
 
 

@@ -38,6 +38,8 @@ _COMMANDS: Final = (
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),
     ("notifier", "tocsin.server.cli.notifier:app", _NOUNS, "List notifiers, send a test."),
     ("secret", "tocsin.server.cli.secret:app", _NOUNS, "Put, list and remove secrets; change the key."),
+    ("route", "tocsin.server.cli.route:app", _NOUNS, "Apply, list, test and export routes: who is told of what."),
+    ("silence", "tocsin.server.cli.silence:app", _NOUNS, "Add, list and end silences."),
     ("incident", "tocsin.server.cli.incident:app", _NOUNS, "List incidents."),
     ("delivery", "tocsin.server.cli.delivery:app", _NOUNS, "List deliveries of notifications."),
     ("db", "tocsin.server.cli.db:app", _NOUNS, "Upgrade the database."),

@@ -54,7 +54,7 @@ def apply(
     strict: Annotated[bool, Parameter(help="Refuse names that nobody has.", negative=())] = False,
     output: Output = "table",
 ) -> None:
-    """Put the automations (and notifiers) that files or modules define on record; others are left alone."""
+    """Put the automations (notifiers, routes) that files or modules define on record; others are left alone."""
     found = documents.load_all([target, *more])
     with opened() as store, store.begin() as session:
         warnings = proposal.warnings_of(session, found)
@@ -64,6 +64,9 @@ def apply(
     for warning in warnings:
         print(f"tocsin: warning: {warning}", file=sys.stderr)
     rows = [{"kind": "notifier", "name": block.name, "change": "put"} for block in found.notifiers]
+    rows += [{"kind": "mute window", "name": window.name, "change": "put"} for window in found.routing.mute_windows]
+    rows += [{"kind": "route", "name": route.name, "change": "put"} for route in found.routing.routes]
+    rows += [{"kind": "inhibition", "name": one.name, "change": "put"} for one in found.routing.inhibitions]
     rows += [{"kind": "automation", "name": one.name, "change": one.change} for one in applied]
     show_rows(rows, output, ("kind", "name", "change"), "")
 

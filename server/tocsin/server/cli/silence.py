@@ -1,0 +1,91 @@
+"""`tocsin silence`: for a while, say nothing of some alerts."""
+
+import getpass
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from cyclopts import App, Parameter
+
+from tocsin.events.errors import Invalid
+from tocsin.notifiers import silences
+from tocsin.notifiers.matchers import read_matchers
+from tocsin.notifiers.silences import State
+from tocsin.notifiers.spans import read_span
+from tocsin.server import routing
+from tocsin.server.cli.opening import opened
+from tocsin.server.cli.out import Limit, Output, show_one, show_rows
+
+app = App(name="silence", help="Add, list and end silences.")
+
+
+@app.command
+def add(
+    *matchers: Annotated[str, Parameter(help="""Which alerts: 'team="db", severity=~"warning|info"'.""")],
+    span: Annotated[str | None, Parameter(name="--for", help="How long: 30m, 2h, 1d12h.")] = None,
+    until: Annotated[datetime | None, Parameter(help="Until when, with a zone; instead of --for.")] = None,
+    starts: Annotated[datetime | None, Parameter(help="From when, with a zone (default: now).")] = None,
+    comment: Annotated[str, Parameter(help="Why.")] = "",
+    author: Annotated[str | None, Parameter(help="Who (default: you).")] = None,
+    preview: Annotated[bool, Parameter(help="Only say what it would keep quiet.", negative=())] = False,
+    output: Output = "table",
+) -> None:
+    """Keep alerts quiet for a while. Who was told that something fires is still told when it is over.
+
+    With `--preview` nothing is written: it says what would be quiet now, and what would have been in the last 24 hours.
+    """
+    now = datetime.now(UTC)
+    found = read_matchers(matchers)
+    if preview:
+        with opened() as store, store.read() as session:
+            told = ", ".join(map(str, found))
+            show_one(routing.preview_view(told, silences.preview(session, found, now)), output)
+        return
+    begin = routing.aware(starts, "--starts") or now
+    end = _end(begin, span, routing.aware(until, "--until"))
+    by = getpass.getuser() if author is None else author
+    with opened() as store, store.begin() as session:
+        made = silences.add_silence(session, found, starts=begin, ends=end, author=by, comment=comment, now=now)
+        shown = routing.get_silence(session, made.id, now)
+    show_one(shown, output)
+
+
+@app.command
+def ls(
+    *,
+    state: Annotated[State | None, Parameter(help="Only those.")] = None,
+    limit: Limit = 50,
+    output: Output = "table",
+) -> None:
+    """List silences, the last to end first."""
+    now = datetime.now(UTC)
+    with opened() as store, store.read() as session:
+        rows = [routing.silence_view(row, now) for row in silences.list_silences(session, now, state, limit)]
+    nothing = "no silences; `tocsin silence add MATCHERS --for 2h` makes one"
+    show_rows(rows, output, ("state", "matchers", "starts", "ends", "author", "comment", "id"), nothing)
+
+
+@app.command
+def expire(
+    id: Annotated[UUID, Parameter(help="Which silence.")],  # noqa: A002 - it is the row's id
+    /,
+    *,
+    output: Output = "table",
+) -> None:
+    """End a silence now. What it kept quiet and still fires is told."""
+    now = datetime.now(UTC)
+    with opened() as store, store.begin() as session:
+        silences.expire_silence(session, id, by=getpass.getuser(), now=now)
+        shown = routing.get_silence(session, id, now)
+    show_one(shown, output)
+
+
+def _end(begin: datetime, span: str | None, until: datetime | None) -> datetime:
+    if (span is None) == (until is None):
+        raise Invalid("how long? Give --for 2h, or --until with a time")
+    if until is not None:
+        return until
+    try:
+        return begin + read_span(span)
+    except ValueError as error:
+        raise Invalid(f"--for {span}: {error}") from error
