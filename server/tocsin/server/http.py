@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -27,7 +27,23 @@ logger = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the process, which has more than this to stop."""
+    """Leaves the signals to the process, which has more than this to stop, and stops when told, not at a tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Take no more requests, answer those under way, and end."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Return when it is to leave; each tick makes the answers' Date anew."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._leaving.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -50,7 +66,7 @@ async def serve_http(parts: Parts, stop: asyncio.Event, listener: socket.socket 
         await here.hooks.warn()
         await asyncio.wait({serving, stopped, *behind}, return_when=asyncio.FIRST_COMPLETED)
         here.feed.close()  # the tails would keep their connections for ever
-        server.should_exit = True
+        server.leave()
         await serving
         here.intake.close()
         await asyncio.gather(*behind)
