@@ -8,6 +8,7 @@ import pytest
 
 from tests.kafka.broker import ApacheBroker
 from tocsin.events import cloudevents
+from tocsin.events.bus import Record
 from tocsin.events.errors import Invalid
 from tocsin.events.kafka import KafkaBus
 from tocsin.events.model import RESOURCE_ID, Event
@@ -122,8 +123,10 @@ async def test_a_dispatcher_writes_and_stands_still_while_a_source_reads_it_back
     with store.begin() as session:
         source_store.remove(session, "back", datetime.now(UTC))
     await until(home, cloudevents_behind=False, cloudevents_failures=False)
-    async with outside.subscribe(f"{topic_prefix}reader", (topic,)) as member:
-        records = await member.fetch(wait=timedelta(seconds=30))
+    records: list[Record] = []
+    async with outside.subscribe(f"{topic_prefix}reader", (topic,)) as member, asyncio.timeout(60):
+        while len(records) < 2:
+            records += await member.fetch(wait=timedelta(seconds=30))
     stop.set()
     await running
     await outside.close()
