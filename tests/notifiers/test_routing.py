@@ -17,6 +17,7 @@ from tocsin.notifiers.matchers import read_matchers
 from tocsin.notifiers.node import Node
 from tocsin.notifiers.registry import put_notifier
 from tocsin.notifiers.route import Route, nodes
+from tocsin.notifiers.routing_tables import HoldRow
 from tocsin.notifiers.suppression import suppressed
 from tocsin.notifiers.tables import AlertRow, Incident
 from tocsin.notifiers.windows import MuteWindow
@@ -286,8 +287,22 @@ def test_an_inhibition_holds_while_its_source_fires(store: Store) -> None:
             row.status = "resolved"
         session.flush()
         assert not suppressed(target, load_world(session, NOW), NOW)
-        inhibitions.forget_over(session)
         assert [hold.key for hold in inhibitions.held(session)] == ['["2"]']
+
+
+def test_what_was_held_in_an_earlier_episode_is_dropped(store: Store) -> None:
+    with store.begin() as session:
+        inhibitions.put_inhibition(session, RULE, NOW)
+        labels = {"alertname": "NodeDown", "node": "1"}
+        for _ in range(3):
+            incident = fire(session, "node", labels)
+            source = inhibitions.Source(incident, derive("alert", "node"), labels)
+            inhibitions.note_sources(session, load_world(session, NOW).rules, [source])
+            for row in session.exec(select(AlertRow)):
+                row.status = "resolved"
+            session.flush()
+        assert len(session.exec(select(HoldRow)).all()) == 1
+        assert inhibitions.held(session) == frozenset()
 
 
 def test_a_removed_inhibition_lets_go(store: Store) -> None:

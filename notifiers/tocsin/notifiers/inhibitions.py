@@ -76,10 +76,7 @@ def note_sources(session: Session, known: Sequence[Rule], sources: Iterable[Sour
     if not found:
         return
     rows = [_row(source, hold) for source, holds in found for hold in holds]
-    for first in range(0, len(found), AT_ONCE):
-        keys = [(source.incident_id, source.fingerprint) for source, _ in found[first : first + AT_ONCE]]
-        held = tuple_(col(HoldRow.incident_id), col(HoldRow.fingerprint)).in_(keys)
-        session.connection().execute(delete(HoldRow).where(held))
+    _forget(session, [source for source, _ in found])
     insert_new(session, HoldRow, rows)
 
 
@@ -94,10 +91,16 @@ def held(session: Session) -> frozenset[Hold]:
     return frozenset(Hold(*row) for row in session.exec(statement).all())
 
 
-def forget_over(session: Session) -> None:
-    """Drop what was put down of alerts that no longer fire."""
+def _forget(session: Session, sources: Sequence[Source]) -> None:
+    """Drop what was put down of these alerts, and of those of their identities that no longer fire."""
     firing = exists().where(_same(), col(AlertRow.status) == "firing")
-    session.connection().execute(delete(HoldRow).where(~firing))
+    pair = tuple_(col(HoldRow.incident_id), col(HoldRow.fingerprint))
+    for first in range(0, len(sources), AT_ONCE):
+        some = sources[first : first + AT_ONCE]
+        mine = pair.in_([(source.incident_id, source.fingerprint) for source in some])
+        alike = col(HoldRow.fingerprint).in_([source.fingerprint for source in some])
+        session.connection().execute(delete(HoldRow).where(mine))
+        session.connection().execute(delete(HoldRow).where(alike, ~firing))
 
 
 def _same() -> Any:  # Any: a condition of SQLAlchemy
