@@ -387,9 +387,9 @@ async def test_two_dispatchers_send_nothing_twice(
     for number in range(20):
         desk.fire("pagerduty", "slack", key=f"k{number}")
     second = Dispatcher(store, clock)
-    await asyncio.gather(desk.dispatcher.run_due(), second.run_due())
-    while await desk.dispatcher.run_due():
-        pass
+    for _ in range(20):  # Slack is told one after the other
+        await asyncio.gather(desk.dispatcher.run_due(), second.run_due())
+        desk.pass_time(1.1)
     await second.close()
     assert len(pagerduty.calls) == 20
     assert len(slack.messages) == 20

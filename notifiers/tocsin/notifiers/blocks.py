@@ -117,6 +117,7 @@ class Slack(Block):
     app_token: SecretStr | None = None
     api_url: FixedUrl = "https://slack.com/api/"
     updates: ClassVar[bool] = True
+    rate: ClassVar[Rate | None] = SLACK
 
     @field_validator("token")
     @classmethod

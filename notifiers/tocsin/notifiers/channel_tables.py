@@ -1,4 +1,4 @@
-"""What channels keep beside deliveries: secrets by name, and the last word that came in from each."""
+"""What channels keep beside deliveries: secrets by name, the pace of each, and the last word that came in."""
 
 from datetime import datetime
 from uuid import UUID
@@ -30,3 +30,12 @@ class Heard(SQLModel, table=True):
     incident_id: UUID = Field(primary_key=True, foreign_key="incident.id")
     word: str
     occurred: datetime = Field(sa_type=UtcDateTime)
+
+
+class Pace(SQLModel, table=True):
+    """When a receiver may be spoken to next under its rate; for every dispatcher, and after a restart too."""
+
+    __tablename__ = "pace"
+
+    receiver: str = Field(primary_key=True)
+    free: datetime = Field(sa_type=UtcDateTime)

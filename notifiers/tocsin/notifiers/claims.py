@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, exists
+from sqlalchemy import ColumnElement, and_, exists, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
@@ -16,6 +16,7 @@ from tocsin.notifiers.blocks import KINDS
 from tocsin.notifiers.delivery import OVER_BEFORE_TOLD, Progress, Step, next_state
 from tocsin.notifiers.incident_events import ended
 from tocsin.notifiers.outcomes import Delivered, Handle, Outcome
+from tocsin.notifiers.pacing import is_paced, next_turn, take_turns
 from tocsin.notifiers.redact import redact
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.tables import Attempt, Delivery, Incident, NotifierRow, ReceiverState
@@ -45,16 +46,18 @@ class Claimed:
     look_first: bool
     notifier: NotifierRow | None
     again: bool = False
+    waited: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How an attempt went."""
+    """How an attempt went; `waited` is how long it was due before its turn came."""
 
     outcome: Outcome
     at: datetime
     took: timedelta
     size: int
+    waited: timedelta = timedelta(0)
 
 
 def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -> list[str]:
@@ -78,7 +81,8 @@ def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[
         mine = _due(now) & (col(Delivery.receiver) == receiver)
         statement = select(Delivery).where(mine).order_by(col(Delivery.due), col(Delivery.revision)).limit(free)
         rows = session.exec(claimable(session, statement)).all()
-        claimed += [_take(session, row, notifier, now + lease) for row in rows]
+        turns = take_turns(session, notifier, now, len(rows))
+        claimed += [_take(session, row, notifier, now, lease) for row in rows[:turns]]
     return claimed
 
 
@@ -93,7 +97,8 @@ def next_due(session: Session, now: datetime) -> datetime | None:
         select(func.min(Delivery.due)).where(past.is_live(Delivery.state), col(Delivery.due) > now)
     ).one()
     waits = session.exec(select(func.min(ReceiverState.not_before)).where(col(ReceiverState.not_before) > now)).one()
-    return min((instant for instant in (dues, waits) if instant is not None), default=None)
+    instants = (dues, waits, next_turn(session, now))
+    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> Step | None:
@@ -107,6 +112,9 @@ def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> S
     if row.lease != claimed.lease:
         return None
     waiting = [other for other in rows if other.revision > row.revision and other.state == "pending"]
+    updates = claimed.notifier is not None and KINDS[claimed.notifier.kind].updates
+    if not updates:  # a pager learns behind its call that somebody is at it; that does not take the call's place
+        waiting = [other for other in waiting if other.action != "acknowledge"]
     progress = Progress(row.tries, row.since, row.minimal, row.maybe_told, overtaken=bool(waiting))
     step = next_state(progress, tried.outcome, tried.at, jitter)
     _apply(session, row, step, tried.at)
@@ -130,15 +138,16 @@ def attempt_row(receiver: str, action: str, tried: Tried, delivery: UUID | None)
         outcome=type(outcome).__name__.lower(),
         status=outcome.status,
         took_ms=round(tried.took / timedelta(milliseconds=1)),
+        waited_ms=round(tried.waited / timedelta(milliseconds=1)),
         size=tried.size,
         reason=reason,
     )
 
 
-def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: datetime) -> Claimed:
-    abandoned = row.state == "sending"
+def _take(session: Session, row: Delivery, notifier: NotifierRow | None, now: datetime, lease: timedelta) -> Claimed:
+    abandoned, waited = row.state == "sending", now - row.due
     row.maybe_told = row.maybe_told or abandoned
-    row.state, row.due, row.lease, row.tries = "sending", until, uuid4(), row.tries + 1
+    row.state, row.due, row.lease, row.tries = "sending", now + lease, uuid4(), row.tries + 1
     session.add(row)
     handle = past.handle_of(session, row.incident_id, row.receiver)
     return Claimed(
@@ -152,6 +161,7 @@ def _take(session: Session, row: Delivery, notifier: NotifierRow | None, until: 
         look_first=handle is None and past.was_told(session, row.incident_id, row.receiver),
         notifier=notifier,
         again=row.maybe_told,
+        waited=waited,
     )
 
 
@@ -193,4 +203,6 @@ def _due(now: datetime) -> ColumnElement[bool]:
 
 
 def _told_to_wait(now: datetime) -> ColumnElement[bool]:
-    return exists().where(col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now)
+    """Whether the receiver asked to be left alone, or its rate does."""
+    asked = exists().where(col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now)
+    return or_(asked, is_paced(now))

@@ -141,7 +141,8 @@ class Dispatcher:
     async def _deliver(self, claimed: Claimed) -> None:
         began = time.monotonic()
         outcome, size = await self._attempt(claimed)
-        tried = Tried(outcome, self._clock.now(), timedelta(seconds=time.monotonic() - began), size)
+        took = timedelta(seconds=time.monotonic() - began)
+        tried = Tried(outcome, self._clock.now(), took, size, claimed.waited)
         try:
             step = await self._store.run(lambda session: record(session, claimed, tried, self._jitter()))
         except AWAY as error:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+import tocsin.notifiers.channel_tables  # noqa: F401 - named here, so that a new database gets it
 import tocsin.notifiers.routing_tables  # noqa: F401 - named here, so that a new database gets it
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.notifiers.case import LIVE
@@ -121,8 +122,8 @@ class AlertRow(SQLModel, table=True):
     event_id: UUID
     ended_by: UUID | None = None
     starts: datetime = Field(sa_type=UtcDateTime)
-    ends: datetime | None = Field(default=None, sa_type=UtcDateTime)
     fired: datetime = Field(sa_type=UtcDateTime)
+    ends: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Delivery(SQLModel, table=True):
@@ -159,7 +160,10 @@ class Delivery(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try, as it went. Rows are added, never changed; a test message has no delivery."""
+    """One try, as it went. Rows are added, never changed; a test message has no delivery.
+
+    `waited_ms` is how long it was due before its turn came: the receiver's rate, or others in front of it.
+    """
 
     __tablename__ = "attempt"
     __table_args__ = (Index(None, "delivery_id", "at"), Index(None, "receiver", "at"))
@@ -172,6 +176,7 @@ class Attempt(SQLModel, table=True):
     outcome: str
     status: int | None = None
     took_ms: int
+    waited_ms: int = 0
     size: int
     reason: str | None = Field(default=None, sa_type=Text)
 

@@ -285,7 +285,7 @@ class DeliveryView(View):
 
 
 class AttemptView(View):
-    """One try to tell a receiver, and how it went."""
+    """One try to tell a receiver, and how it went; `waited_ms` is how long it was due before its turn came."""
 
     receiver: str
     action: str
@@ -293,6 +293,7 @@ class AttemptView(View):
     outcome: str
     status: int | None
     took_ms: int
+    waited_ms: int
     reason: str | None
 
 

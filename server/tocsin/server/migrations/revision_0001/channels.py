@@ -15,3 +15,4 @@ def make() -> None:
         reference("heard", "incident_id", "incident", "id"),
         key=("receiver", "incident_id"),
     )
+    table("pace", *must(NAME, "receiver"), *must(TIME, "free"), key=("receiver",))

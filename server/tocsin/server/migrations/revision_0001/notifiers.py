@@ -138,7 +138,7 @@ def _attempt() -> None:
         *must(TIME, "at"),
         *must(NAME, "outcome"),
         *may(NUMBER, "status"),
-        *must(NUMBER, "took_ms", "size"),
+        *must(NUMBER, "took_ms", "waited_ms", "size"),
         *may(TEXT, "reason"),
         reference("attempt", "delivery_id", "delivery", "id"),
         key=("id",),
