@@ -48,14 +48,15 @@ def open_new(
     session: Session, wanted: Iterable[tuple[Spot, Alert]], latest: Mapping[UUID, Incident], now: datetime
 ) -> dict[UUID, UUID]:
     """Open an episode for each group by its first alert; key to incident, also where others were faster."""
-    rows = sorted((_row(spot, alert, latest.get(spot.key_id), now) for spot, alert in wanted), key=lambda r: r["id"])
+    rows = sorted((row_of(spot, alert, latest.get(spot.key_id), now) for spot, alert in wanted), key=lambda r: r["id"])
     for start in range(0, len(rows), _AT_ONCE):
         insert_new(session, Incident, rows[start : start + _AT_ONCE])
     return {row["key_id"]: row["id"] for row in rows}
 
 
 # Any: values of the table's columns.
-def _row(spot: Spot, alert: Alert, last: Incident | None, now: datetime) -> dict[str, Any]:
+def row_of(spot: Spot, alert: Alert, last: Incident | None, now: datetime) -> dict[str, Any]:
+    """The episode that the alert opens in its group, after `last`."""
     episode = 1 if last is None else last.episode + 1
     key = cut(clean(spot.key), KEY_SHOWN)
     id = derive("incident", spot.key_id, episode)  # noqa: A001 - it is the row's id

@@ -39,13 +39,13 @@ class Picture:
 def picture(session: Session, incident: Incident, listed: Sequence[Line] | None = None, muted: int = 0) -> Picture:
     """The incident as it is now. `listed` are its newest alerts, `muted` of them left out (none given: look)."""
     if incident.route == DIRECT:
-        return _alone(lines.some(session, incident.id, 1)[0])
+        return alone(lines.some(session, incident.id, 1)[0])
     shown = lines.newest(session, incident.id, SHOWN) if listed is None else listed
     if not shown:
         shown = lines.some(session, incident.id, 2)
-        return _alone(shown[0]) if len(shown) == 1 else Picture(incident.subject, "", incident.grouped)
+        return alone(shown[0]) if len(shown) == 1 else Picture(incident.subject, "", incident.grouped)
     if incident.firing <= 1 and len(shown) == 1:
-        return _alone(shown[0])
+        return alone(shown[0])
     items = tuple(line.subject for line in shown)
     body = _storm_body(session, incident) if incident.route == STORM else _body(session, incident.id)
     labels = {**_common(shown), **incident.grouped}
@@ -89,7 +89,8 @@ def view_of(
     )
 
 
-def _alone(line: Line) -> Picture:
+def alone(line: Line) -> Picture:
+    """An incident of one alert: it looks like that alert."""
     event = line.ended_by if line.status == "resolved" else line.event_id
     return Picture(line.subject, line.body, line.labels, line.items, line.total, words=line.words, event=event)
 
