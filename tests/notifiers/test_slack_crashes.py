@@ -95,6 +95,30 @@ async def test_a_line_comes_once_through_the_outbox(slack: SlackStandIn, desk: D
     assert desk.states("slack")[-1] == "resolve delivered"
 
 
+async def test_many_stories_at_once_keep_slacks_limits(
+    slack: SlackStandIn, sqlite_url: str, clock: ManualClock
+) -> None:
+    """Each is told, fires again and is over; the posts and updates of all together never come too often."""
+    store = Store.open(sqlite_url)
+    desk = Desk(store, clock, Dispatcher(store, clock, jitter=lambda: 0.5))
+    desk.put(block(slack))
+    slack.limits.on, slack.limits.now = True, lambda: clock.now().timestamp()
+    keys = [f"etl-{number}" for number in range(18)]  # two more would be a storm
+    for say, seconds in ((desk.fire, 20), (desk.fire, 10), (desk.fire, 10), (desk.over, 90)):
+        for key in keys:
+            say("slack", key=key)
+        for _ in range(seconds):
+            await desk.dispatcher.run_due()
+            clock.advance(timedelta(seconds=1))
+    await desk.dispatcher.close()
+    store.close()
+    assert slack.limits.refused == 0
+    assert len(slack.messages) == len(keys)
+    assert {message.text.partition(":")[0] for message in slack.messages} == {"✅ Resolved"}
+    assert all(slack.thread(message)[-1].text.startswith("✅ Resolved after") for message in slack.messages)
+    assert slack.violations == []
+
+
 class DeadlySlack(SlackStandIn):
     """Kills the process at a request of this kind, before or after it is carried out."""
 
