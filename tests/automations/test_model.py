@@ -118,6 +118,8 @@ REFUSED = [
         {"resolve_on": {"expect": ["x"], "after": ["y"], "within": 5}}, "one wait ends it", id="a resolve with after"
     ),
     pytest.param({"resolve_on": {"expect": ["x"], "for_each": ["a"]}}, "the same key", id="another key"),
+    pytest.param({"dedup_key": "{{ event.id }}"}, "event may be another when it is over", id="a key that changes"),
+    pytest.param({"labels": {"team": "{{ a + }}"}}, "template", id="a label that is no template"),
     pytest.param({"severity": "bad"}, "'critical'", id="severity"),
     pytest.param({"enable": True}, "Extra inputs", id="a field nobody knows"),
 ]

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from tocsin.automations import store
 from tocsin.automations.attempts import Executed, Failed
 from tocsin.automations.invocation import Invocation
+from tocsin.automations.telling import alert_of, executed
 from tocsin.events.clock import micros
 from tocsin.events.codec import OURS
 from tocsin.events.errors import BadEvent, Invalid, NotFound
@@ -24,7 +25,7 @@ from tocsin.flows.runs import Refusal, cancel_run, change_run, create_run, resum
 from tocsin.flows.series import Series, create_run_of
 from tocsin.flows.states import State, StateType
 from tocsin.flows.tables import FlowRun
-from tocsin.notifiers.outbox import notify
+from tocsin.notifiers.take import take
 from tocsin.store.log import append
 from tocsin.triggers.announce import not_run
 from tocsin.triggers.store import pause_schedule, resume_schedule
@@ -129,24 +130,8 @@ def _of_run(run: FlowRun | Refusal, identity: str, details: dict[str, Any]) -> O
 
 
 def _send_notification(session: Session, invocation: Invocation, now: datetime) -> Outcome:
-    arguments, behind = invocation.arguments, invocation.behind
-    assert behind.event is not None
-    incident = notify(
-        session,
-        notifier=arguments["notifier"],
-        incident_key=arguments["incident_key"],
-        action=arguments["action"],
-        subject=arguments["subject"],
-        body=arguments["body"],
-        severity=arguments["severity"],
-        labels=arguments["labels"],
-        event_id=behind.event,
-        now=now,
-        lasting=arguments["lasting"],
-        cause=behind,
-    )
-    found = str(incident.id) if incident is not None else None
-    return Executed({"notifier": arguments["notifier"], "notification": arguments["action"], "incident": found})
+    [incidents] = take(session, [alert_of(invocation, now)], now)
+    return executed(invocation, incidents)
 
 
 def _emit_event(session: Session, invocation: Invocation, now: datetime) -> Outcome:

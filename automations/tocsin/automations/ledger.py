@@ -1,6 +1,6 @@
 """Firings and invocations on record, and the states of triggers: what a host writes down and reads back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -80,12 +80,17 @@ def write_firings(session: Session, firings: Sequence[Firing], now: datetime) ->
     insert_new(session, StoredFiring, [_firing_row(firing, now) for firing in firings])
 
 
-def write_invocations(session: Session, invocations: Sequence[Invocation], now: datetime) -> None:
-    """Put invocations into the ledger, due now, the refused ones as failed; what is there already is left alone."""
+def write_invocations(
+    session: Session, invocations: Sequence[Invocation], now: datetime, done: Set[UUID] = frozenset()
+) -> None:
+    """Put invocations into the ledger, due now, the refused ones as failed; what is there already is left alone.
+
+    Those in `done` have been carried out.
+    """
     places: dict[UUID, int] = {}
     for one in invocations:
         places.setdefault(one.firing, len(places))
-    insert_new(session, StoredInvocation, [_invocation_row(one, places[one.firing], now) for one in invocations])
+    insert_new(session, StoredInvocation, [_invocation_row(one, places[one.firing], now, done) for one in invocations])
 
 
 def known_firings(session: Session, ids: Sequence[UUID]) -> set[UUID]:
@@ -105,14 +110,22 @@ def firings_within(session: Session, automation: str, since: datetime, until: da
 
 def begins_still(session: Session, ending: UUID) -> bool:
     """Whether a notification is still due of the episode that the firing `ending` ends."""
-    episode = select(StoredFiring.episode).where(StoredFiring.id == ending).scalar_subquery()
-    begun = (
-        select(StoredInvocation.id)
-        .join(StoredFiring, col(StoredFiring.id) == col(StoredInvocation.firing_id))
-        .where(col(StoredFiring.episode) == episode, StoredFiring.state == "Triggered")
-        .where(StoredInvocation.action == NOTIFICATION, StoredInvocation.state == DUE)
-    )
-    return session.exec(begun.limit(1)).first() is not None
+    episode = session.exec(select(StoredFiring.episode).where(StoredFiring.id == ending)).first()
+    return episode is not None and bool(begun_still(session, [episode]))
+
+
+def begun_still(session: Session, episodes: Sequence[UUID]) -> set[UUID]:
+    """Those of the episodes of which a notification that something has begun is still due."""
+    found: set[UUID] = set()
+    for start in range(0, len(episodes), _AT_ONCE):
+        begun = (
+            select(StoredFiring.episode)
+            .join(StoredInvocation, col(StoredFiring.id) == col(StoredInvocation.firing_id))
+            .where(col(StoredFiring.episode).in_(episodes[start : start + _AT_ONCE]), StoredFiring.state == "Triggered")
+            .where(StoredInvocation.action == NOTIFICATION, StoredInvocation.state == DUE)
+        )
+        found |= set(session.exec(begun.distinct()))
+    return found
 
 
 def invocation_of(row: StoredInvocation) -> Invocation:
@@ -194,8 +207,9 @@ def _firing_row(firing: Firing, now: datetime) -> dict[str, Any]:  # Any: values
     }
 
 
-def _invocation_row(invocation: Invocation, ordinal: int, now: datetime) -> dict[str, Any]:  # Any: as above
-    refused = invocation.refused
+# Any: values of the table's columns.
+def _invocation_row(invocation: Invocation, ordinal: int, now: datetime, done: Set[UUID]) -> dict[str, Any]:
+    state = FAILED if invocation.refused is not None else DONE if invocation.id in done else DUE
     return {
         "id": invocation.id,
         "firing_id": invocation.firing,
@@ -205,11 +219,17 @@ def _invocation_row(invocation: Invocation, ordinal: int, now: datetime) -> dict
         "action": invocation.action,
         "arguments": invocation.arguments,
         "cause": invocation.cause,
-        "state": DUE if refused is None else FAILED,
+        "state": state,
         "due": now,
-        "tries": 0,
+        "tries": 1 if state == DONE else 0,
         "lease_until": None,
-        "attempts": [] if refused is None else [{"at": now.isoformat(), "outcome": "refused", "reason": refused}],
-        "reason": refused,
-        "finished": None if refused is None else now,
+        "attempts": _attempts(state, invocation.refused, now),
+        "reason": invocation.refused,
+        "finished": None if state == DUE else now,
     }
+
+
+def _attempts(state: str, refused: str | None, now: datetime) -> list[dict[str, Any]]:  # Any: JSON
+    if state == DONE:
+        return [{"at": now.isoformat(), "outcome": "executed"}]
+    return [] if refused is None else [{"at": now.isoformat(), "outcome": "refused", "reason": refused}]

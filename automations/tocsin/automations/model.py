@@ -9,11 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from tocsin.automations.action import checked as checked_texts
 from tocsin.automations.actions import Action, SendNotification
 from tocsin.automations.endings import checked, closer, opposite
+from tocsin.events.templates import names_in
 from tocsin.triggers import tree
 from tocsin.triggers.event import EventTrigger
 from tocsin.triggers.kinds import Trigger
 
 _PREFECT_EXPORTS: Final = ("id", "created", "updated", "account", "workspace", "owner_resource")
+
+_OF_THE_KEY: Final = frozenset({"automation", "labels"})
 
 Actions = Annotated[Sequence[Action], AfterValidator(tuple)]
 Severity = Literal["critical", "error", "warning", "info"]
@@ -28,7 +31,8 @@ class Automation(BaseModel):
     what came too often stays away. A metric trigger needs none: it says by itself when it is over.
 
     What it tells people carries `severity` and `labels`, by which routes, silences and inhibitions know it; what has
-    the same `dedup_key` is one thing to them (default: automation and key). Both may hold templates.
+    the same `dedup_key` is one thing to them (default: automation and key). Both may hold templates; the dedup key sees
+    `labels` (of `for_each`) and `automation.name` only.
 
     More than `rate_limit` firings within a minute pause the automation (none: no limit).
     """
@@ -67,6 +71,16 @@ class Automation(BaseModel):
         own = len(self.ending.for_each)
         if own and own != len(self.key_labels):
             raise ValueError("resolve_on.for_each must name as many labels as trigger.for_each: they make the same key")
+        return self
+
+    @model_validator(mode="after")
+    def _same_to_the_end(self) -> "Automation":
+        others = names_in(self.dedup_key or "") - _OF_THE_KEY
+        if others:
+            raise ValueError(
+                f"dedup_key: {', '.join(sorted(others))} may be another when it is over; use automation.name and the "
+                "labels of for_each (labels.host)"
+            )
         return self
 
     @field_validator("resolve_on")
@@ -138,3 +152,8 @@ class Automation(BaseModel):
     def told(self) -> tuple[SendNotification, ...]:
         """The notifications that a firing sends."""
         return tuple(action for action in self.on_trigger if isinstance(action, SendNotification))
+
+
+def identity_context(automation: Automation, labels: Mapping[str, str]) -> dict[str, Any]:  # Any: JSON for templates
+    """What the template `dedup_key` sees."""
+    return {"automation": {"name": automation.name}, "labels": dict(labels)}

@@ -21,6 +21,7 @@ from tocsin.automations.guard import over_rate
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.plan import plan
 from tocsin.automations.tables import StoredEvaluation, Tally
+from tocsin.automations.telling import Told, tell
 from tocsin.automations.trace import Evaluation
 from tocsin.events.clock import instant
 from tocsin.events.model import Event
@@ -87,12 +88,24 @@ def _record_firings(session: Session, given: Sequence[Decision], now: datetime) 
         for index, one in enumerate(new)
         for invocation in one.invocations
     ]
-    ledger.write_invocations(session, invocations, now)
-    failed = [lifecycle.outcome(one, "failed", now, {"reason": one.refused}) for one in invocations if one.refused]
-    append(session, [*(one.told for one in new), *failed], now=now)
+    episodes = {one.firing.id: one.firing.episode for one in new if one.firing.over}
+    told = tell(session, invocations, episodes, now)
+    ledger.write_invocations(session, invocations, now, told.keys())
+    append(session, [*(one.told for one in new), *_outcomes(invocations, told, now)], now=now)
     for name, reason in {new[index].firing.automation: reason for index, reason in refusals.items()}.items():
         store.pause(session, name, reason, now)
     touch(session, ledger.CHANNEL)
+
+
+def _outcomes(invocations: Sequence[Invocation], told: Told, now: datetime) -> list[Event]:
+    """The events of what was refused, and of whom people are told of already."""
+    found = []
+    for one in invocations:
+        if one.refused:
+            found.append(lifecycle.outcome(one, "failed", now, {"reason": one.refused}))
+        elif one.id in told:
+            found.append(lifecycle.outcome(one, "executed", now, told[one.id].details))
+    return found
 
 
 def _too_many(session: Session, new: Sequence[Decision]) -> dict[int, str]:

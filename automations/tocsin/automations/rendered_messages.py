@@ -1,35 +1,55 @@
 """The arguments of actions that tell others."""
 
+import json
 from typing import Any
 
 from tocsin.automations.actions_messages import CallWebhook, EmitEvent, Labels, SendNotification
 from tocsin.automations.invocation import Arguments
 from tocsin.automations.lifecycle import fired
-from tocsin.automations.model import Automation
+from tocsin.automations.model import Automation, identity_context
 from tocsin.automations.rendered import Impossible, Rendering
 from tocsin.automations.secrets import STORED, keep
 from tocsin.automations.targets import shown_name
 from tocsin.events.codec import OURS, encode
 from tocsin.events.errors import BadEvent, Invalid
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME
+from tocsin.events.templates import render
 from tocsin.triggers.steps import Firing
 
 
 def send_notification(rendering: Rendering, action: SendNotification, *, resolves: bool, automatic: bool) -> Arguments:
-    """What people are told, under the key of its incident. `automatic`: the end of what the action has begun."""
+    """What people are told of the episode. `automatic`: the end of what the action has begun."""
     automation, firing = rendering.automation, rendering.firing
     own = None if automatic else action
     subject, body = plain_words(automation, firing)
     return {
         "notifier": action.notifier,
+        "route": action.route,
         "incident_key": f"{automation.name}/{firing.episode}",
+        "identity": _identity(rendering),
         "action": "resolve" if resolves else "trigger",
         "subject": _said(own.subject if own else None, subject, rendering),
         "body": _said(own.body if own else None, body, rendering),
         "severity": automation.severity,
         "lasting": firing.lasting,
-        "labels": {**firing.labels, **_about(firing)},
+        "labels": _alert_labels(rendering),
     }
+
+
+def _identity(rendering: Rendering) -> str:
+    """What makes two episodes the same thing to people; it sees nothing that its end would not see."""
+    automation, firing = rendering.automation, rendering.firing
+    if automation.dedup_key is None:
+        return json.dumps([automation.name, *firing.key], ensure_ascii=False)
+    return render(automation.dedup_key, identity_context(automation, firing.labels))
+
+
+def _alert_labels(rendering: Rendering) -> Labels:
+    """By what routes, silences and inhibitions know it; a label that cannot be rendered says why."""
+    automation, firing = rendering.automation, rendering.firing
+    own = {name: _said(text, "", rendering).strip() for name, text in automation.labels.items()}
+    known = {"alertname": automation.name, "automation": automation.name, "severity": automation.severity}
+    return {**firing.labels, **_about(firing), **known, **own}
 
 
 def plain_words(automation: Automation, firing: Firing) -> tuple[str, str]:

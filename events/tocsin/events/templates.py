@@ -60,6 +60,16 @@ def check_value(value: Any) -> None:
                 check_value(item)
 
 
+def names_in(source: str) -> frozenset[str]:
+    """The names that `source` reads from its context. Raises `Invalid` for what is no template."""
+    if not is_template(source):
+        return frozenset()
+    _compiled(source)
+    from tocsin.events.sandbox import environment
+
+    return environment.names_in(source)
+
+
 def is_template(source: str) -> bool:
     """Whether there is anything to render in `source`."""
     return any(mark in source for mark in _MARKS)

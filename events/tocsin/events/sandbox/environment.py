@@ -7,6 +7,7 @@ from types import GeneratorType
 from typing import Any, Final
 
 from jinja2 import ChainableUndefined, Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import pass_context
@@ -63,6 +64,11 @@ def compile_source(source: str) -> Compiled:
     except (SyntaxError, ValueError, OverflowError, MemoryError) as error:
         # Python refuses what Jinja made of it: a number of 5,000 digits, 21 loops inside one another.
         raise Refused(f"it cannot be compiled: {error}", 1) from error
+
+
+def names_in(source: str) -> frozenset[str]:
+    """The names that the template, which has been compiled before, reads from its context."""
+    return frozenset(find_undeclared_variables(_environment().parse(source)))
 
 
 def run_text(compiled: Compiled, context: dict[str, Any]) -> Iterator[str]:
