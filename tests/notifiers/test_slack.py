@@ -85,7 +85,7 @@ async def test_an_incident_is_one_message_and_its_story_a_thread(slack: SlackSta
     await teller.tell("resolve", total=12)
     assert said(slack) == [
         "👀 Acknowledged by ann",
-        "12 alerts now, 3 before",
+        "12 items now, 3 before",
         "🔴 Still firing: daily-order-etl failed\n⏫ escalated, step 1, after 12 min · Not acknowledged any more",
         "✅ Resolved after 12 min",
     ]
@@ -160,7 +160,7 @@ async def test_a_found_post_knows_what_its_thread_was_told(
     found = await channel.find(channel.render(make_view(action="update", revision=2, total=7)))
     assert isinstance(found, Delivered)
     await channel.send(channel.render(make_view(action="update", revision=2, total=7)), found.handle)
-    assert said(slack) == ["7 alerts now, 3 before"]
+    assert said(slack) == ["7 items now, 3 before"]
 
 
 async def test_a_line_shown_in_the_channel_is_not_taken_for_the_message(

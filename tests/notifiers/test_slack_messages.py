@@ -126,7 +126,7 @@ LINES = [
     pytest.param("update", stands(), Line("Fired again"), id="fired again"),
     pytest.param("update", stands(total=12), Line("12 alerts now, 3 before"), id="more alerts"),
     pytest.param("update", stands(total=1), Line("1 alert now, 3 before"), id="fewer alerts"),
-    pytest.param("update", stands(total=0), Line("Nothing fires at the moment"), id="none fires"),
+    pytest.param("update", stands(total=0), Line("Down from 3 alerts"), id="one that is not counted, or none"),
     pytest.param(
         "update",
         stands(severity="critical", muted=2),
@@ -166,7 +166,15 @@ def test_what_was_skipped_is_in_the_next_line() -> None:
     assert thread_line(acknowledged, stands(), "update", OPENED, "HEAD") == Line("Not acknowledged any more")
     assert thread_line(stands(flapping=True), stands(), "update", OPENED, "HEAD") == Line("Steady again")
     assert thread_line(stands(muted=1), stands(), "update", OPENED, "HEAD") == Line("Nothing silenced any more")
-    assert thread_line(stands(total=0), stands(), "update", OPENED, "HEAD") == Line("Fired again: 3 alerts")
+    assert thread_line(stands(total=0), stands(), "update", OPENED, "HEAD") == Line("3 alerts now")
+
+
+@pytest.mark.parametrize(
+    ("route", "said"), [("", "2 items now"), ("oncall/db", "2 alerts now"), ("storm", "2 incidents now")]
+)
+def test_what_is_counted_has_a_name(route: str, said: str, make_view: MakeView) -> None:
+    before, now = (standing(make_view(route=route, total=total)) for total in (0, 2))
+    assert thread_line(before, now, "update", OPENED, "HEAD") == Line(said)
 
 
 @pytest.mark.parametrize("action", get_args(Action))

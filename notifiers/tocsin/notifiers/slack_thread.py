@@ -33,13 +33,17 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How an incident stands, as far as its thread has anything to say about it."""
+    """How an incident stands, as far as its thread has anything to say about it.
+
+    `total` is how many there are of what `noun` names; 0 for an incident of one thing that is not counted.
+    """
 
     at: datetime
     state: str = "open"
     by: str = ""
     severity: str = ""
     total: int = 0
+    noun: str = "alert"
     muted: int = 0
     level: int = 0
     flapping: bool = False
@@ -61,6 +65,7 @@ def standing(view: View) -> Standing:
         by=cut(" ".join(clean(view.acked_by).split()), BY),
         severity=view.severity,
         total=max(view.total, len(view.items)),
+        noun={"": "item", "storm": "incident"}.get(view.route, "alert"),
         muted=view.muted,
         level=view.level,
         flapping=view.flapping,
@@ -129,20 +134,21 @@ def _counted(before: Standing, now: Standing) -> list[str]:
     if before.severity and before.severity != now.severity:
         said.append(f"Severity {before.severity} → *{now.severity}*")
     if now.total != before.total:
-        said.append(_alerts(before.total, now.total))
+        said.append(_how_many(before.total, now))
     if now.muted != before.muted:
         said.append(f"{now.muted:,} silenced" if now.muted else "Nothing silenced any more")
     return said
 
 
-def _alerts(before: int, now: int) -> str:
-    if not before:
-        return f"Fired again: {_some(now)}"
-    return f"{_some(now)} now, {before:,} before" if now else "Nothing fires at the moment"
+def _how_many(before: int, now: Standing) -> str:
+    """How many there are now; of one thing that is not counted nothing is known but that it is not many."""
+    if not now.total:
+        return f"Down from {_some(before, now.noun)}"
+    return f"{_some(now.total, now.noun)} now" + (f", {before:,} before" if before else "")
 
 
-def _some(count: int) -> str:
-    return f"{count:,} alert" + ("s" if count != 1 else "")
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def _flapped(before: Standing, now: Standing) -> list[str]:
