@@ -9,12 +9,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tocsin.events.errors import TocsinError
 from tocsin.server.api import (
     automations,
+    deliveries,
     deployments,
     events,
     health,
     hooks,
     incidents,
     notifiers,
+    pagerduty,
     problems,
     routes,
     runs,
@@ -38,10 +40,12 @@ _ROUTERS: Final = (
     schedules.router,
     sources.router,
     notifiers.router,
+    pagerduty.router,
     slack.router,
     routes.router,
     silences.router,
     incidents.router,
+    deliveries.router,
     health.router,
 )
 _EVENTS: Final = events.router.prefix
