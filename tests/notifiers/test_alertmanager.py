@@ -38,67 +38,61 @@ def exported(*routes: Route, **more: Any) -> Any:
     return yaml.safe_load(export_alertmanager(routes, **more))
 
 
+ONCALL = Route(
+    name="oncall",
+    receivers=("slack",),
+    group_by=("alertname",),
+    routes=(
+        Route(match={"team": "db"}, receivers=("pager", "slack"), continue_=True, mute=("nights",)),
+        Route.model_validate({"matchers": 'severity=~"c.*"', "group_by": "...", "repeat_interval": "never"}),
+    ),
+)
+WRITTEN = """
+route:
+  receiver: slack
+  group_by: [alertname]
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 4h
+  routes:
+  - matchers: ['team="db"']
+    receiver: pager+slack
+    continue: true
+    mute_time_intervals: [nights]
+  - matchers: ['severity=~"c.*"']
+    group_by: ['...']
+    repeat_interval: 52w
+receivers:
+- name: slack
+  webhook_configs:
+  - url: http://127.0.0.1:9/put-the-channel-here/slack
+- name: pager+slack
+  webhook_configs:
+  - url: http://127.0.0.1:9/put-the-channel-here/pager
+  - url: http://127.0.0.1:9/put-the-channel-here/slack
+time_intervals:
+- name: nights
+  time_intervals:
+  - times:
+    - start_time: '00:00'
+      end_time: '06:00'
+    weekdays: [monday:friday, sunday]
+    days_of_month: ['-3:-1']
+    months: [may:june]
+    years: ['2026']
+    location: Europe/Berlin
+inhibit_rules:
+- name: node
+  source_matchers: ['alertname="NodeDown"']
+  target_matchers: ['severity="warning"']
+  equal: [node]
+"""
+
+
 def test_one_tree_is_the_tree_of_the_configuration() -> None:
-    root = Route(
-        name="oncall",
-        receivers=("slack",),
-        group_by=("alertname",),
-        routes=(
-            Route(match={"team": "db"}, receivers=("pager", "slack"), continue_=True, mute=("nights",)),
-            Route.model_validate({"matchers": 'severity=~"c.*"', "group_by": "...", "repeat_interval": "never"}),
-        ),
-    )
-    assert exported(root, windows={"nights": NIGHTS}, inhibitions=[RULE]) == {
-        "route": {
-            "receiver": "slack",
-            "group_by": ["alertname"],
-            "group_wait": "30s",
-            "group_interval": "5m",
-            "repeat_interval": "4h",
-            "routes": [
-                {
-                    "matchers": ['team="db"'],
-                    "receiver": "pager+slack",
-                    "continue": True,
-                    "mute_time_intervals": ["nights"],
-                },
-                {"matchers": ['severity=~"c.*"'], "group_by": ["..."], "repeat_interval": "52w"},
-            ],
-        },
-        "receivers": [
-            {"name": "slack", "webhook_configs": [{"url": "http://127.0.0.1:9/put-the-channel-here/slack"}]},
-            {
-                "name": "pager+slack",
-                "webhook_configs": [
-                    {"url": "http://127.0.0.1:9/put-the-channel-here/pager"},
-                    {"url": "http://127.0.0.1:9/put-the-channel-here/slack"},
-                ],
-            },
-        ],
-        "time_intervals": [
-            {
-                "name": "nights",
-                "time_intervals": [
-                    {
-                        "times": [{"start_time": "00:00", "end_time": "06:00"}],
-                        "weekdays": ["monday:friday", "sunday"],
-                        "days_of_month": ["-3:-1"],
-                        "months": ["may:june"],
-                        "years": ["2026"],
-                        "location": "Europe/Berlin",
-                    }
-                ],
-            }
-        ],
-        "inhibit_rules": [
-            {
-                "name": "node",
-                "source_matchers": ['alertname="NodeDown"'],
-                "target_matchers": ['severity="warning"'],
-                "equal": ["node"],
-            }
-        ],
-    }
+    found = exported(ONCALL, windows={"nights": NIGHTS}, inhibitions=[RULE])
+    assert found == yaml.safe_load(WRITTEN)
+    assert list(found) == ["route", "receivers", "time_intervals", "inhibit_rules"]
 
 
 def test_several_trees_stand_below_one_that_tells_nobody() -> None:

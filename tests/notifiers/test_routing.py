@@ -29,6 +29,8 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ONCALL = Route(name="oncall", receivers=("slack",), routes=(Route(match={"team": "db"}, receivers=("pager",)),))
 NIGHTS = MuteWindow(name="nights", times=("00:00-06:00",))
+BEFORE = NOW - timedelta(minutes=5)
+COMMON: dict[str, Any] = {"severity": "error", "event_id": UUID(int=1)}
 RULE = Inhibition(name="node", source=("alertname=NodeDown",), target=("severity=warning",), equal=("node",))
 
 
@@ -53,44 +55,13 @@ def silence(session: Session, text: str, starts: datetime = NOW, ends: datetime 
 def fire(session: Session, identity: str, labels: dict[str, str], suppressed: str | None = None) -> UUID:
     """An incident of one alert that fires."""
     incident = uuid4()
-    session.add(
-        Incident(
-            id=incident,
-            key_id=uuid4(),
-            key=identity,
-            episode=1,
-            state="open",
-            revision=1,
-            severity="error",
-            subject=identity,
-            labels=labels,
-            dedup_key="x",
-            opened=NOW,
-            updated=NOW,
-            event_id=uuid4(),
-            due=NOW + HOUR,
-            suppressed=suppressed,
-        )
-    )
+    known: dict[str, Any] = {"key_id": uuid4(), "key": identity, "dedup_key": "x", "episode": 1, "revision": 1}
+    known |= {"state": "open", "subject": identity, "due": NOW + HOUR, "suppressed": suppressed}
+    session.add(Incident(id=incident, **known, **COMMON, opened=NOW, updated=NOW, labels=labels))
     session.flush()
-    known: dict[str, Any] = {
-        "incident_id": incident,
-        "fingerprint": derive("alert", identity),
-        "identity": identity,
-        "source": "s",
-        "status": "firing",
-        "severity": "error",
-        "subject": identity,
-        "body": "",
-        "labels": labels,
-        "items": [],
-        "total": 0,
-        "words": {},
-        "event_id": uuid4(),
-        "starts": NOW - timedelta(minutes=5),
-        "fired": NOW - timedelta(minutes=5),
-    }
-    session.add(AlertRow(**known))
+    about: dict[str, Any] = {"incident_id": incident, "fingerprint": derive("alert", identity), "identity": identity}
+    words: dict[str, Any] = {"subject": identity, "body": "", "items": [], "total": 0, "words": {}, "source": "s"}
+    session.add(AlertRow(**about, **words, **COMMON, status="firing", labels=labels, starts=BEFORE, fired=BEFORE))
     session.flush()
     return incident
 
