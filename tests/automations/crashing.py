@@ -36,7 +36,7 @@ PROGRAM = str(Path(__file__).with_name("host_program.py"))
 JUMP_S = 7.0
 """Beyond the seat of the log and the lease of a call (`host_program.LEASE`)."""
 SETTLED_S = 2.0
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 PAUSE_S = 0.15
 FROM_OUTSIDE = 0.3
 UNREADABLE = 0.02

@@ -35,7 +35,7 @@ PROGRAM = str(Path(__file__).with_name("stream_program.py"))
 PAUSE_S = 0.12
 CALM_S = 10.0
 LIFE_S = (1.0, 5.0)
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def ordered(url: str) -> list[Automation]:

@@ -74,7 +74,7 @@ def _check_outcomes(trial: Trial) -> None:
     assert Counter(keys) == Counter(str(row.id) for row in rows if row.action == "run-deployment")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_killed_at_random_times_under_load_it_fires_what_the_simulation_says(trial: Trial, seed: int) -> None:
     dice = random.Random(seed)
     with trial:
@@ -89,7 +89,7 @@ def test_killed_at_random_times_under_load_it_fires_what_the_simulation_says(tri
         check(trial)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("points", POINTS, ids=["deciding", "doing"])
 def test_killed_at_each_point_of_its_way_it_fires_what_the_simulation_says(
     trial: Trial, seed: int, points: list[str]
@@ -103,7 +103,7 @@ def test_killed_at_each_point_of_its_way_it_fires_what_the_simulation_says(
         check(trial)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_two_hosts_of_which_one_is_killed_fire_what_the_simulation_says(trial: Trial, seed: int) -> None:
     dice = random.Random(seed)
     with trial:
@@ -118,7 +118,7 @@ def test_two_hosts_of_which_one_is_killed_fire_what_the_simulation_says(trial: T
         check(trial)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_host_that_was_frozen_and_comes_back_fires_nothing_of_its_own(trial: Trial, seed: int) -> None:
     """Meanwhile another one has taken its seat and gone on."""
     dice = random.Random(seed)
@@ -134,7 +134,7 @@ def test_a_host_that_was_frozen_and_comes_back_fires_nothing_of_its_own(trial: T
         check(trial)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_rules_that_come_change_and_go_disturb_no_other(trial: Trial, seed: int) -> None:
     """Each change makes a batch that is under way stale; what it does not touch goes on as if nothing was."""
     dice = random.Random(seed)
@@ -167,7 +167,7 @@ def _edit(trial: Trial, dice: random.Random) -> None:
 
 @pytest.mark.apache
 @pytest.mark.kafka
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_members_of_the_stream_that_come_and_die_fire_what_the_simulation_says(tmp_path: Path, seed: int) -> None:
     """And Kafka is killed in the middle of it."""
     try:
