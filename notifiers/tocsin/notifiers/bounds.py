@@ -18,16 +18,27 @@ VALUE: Final = 2_000
 
 def bounded(alert: Alert) -> Alert:
     """The alert with texts that fit. Raises Invalid for a severity that is none."""
+    severity = read_severity(alert.severity)
+    if _fits(alert):
+        return alert
     labels = alert.labels if len(alert.labels) <= LABELS else dict(sorted(alert.labels.items())[:LABELS])
     return replace(
         alert,
-        severity=read_severity(alert.severity),
+        severity=severity,
         subject=text(alert.subject, VALUE),
         body=text(alert.body, TEXT),
         labels={text(name, VALUE): text(value, VALUE) for name, value in labels.items()},
         items=tuple([text(item, VALUE) for item in alert.items[:ITEMS]]),
         total=max(alert.total, len(alert.items)),
     )
+
+
+def _fits(alert: Alert) -> bool:
+    """Whether nothing in the alert has to be changed: one look at all its texts together."""
+    together = " ".join((alert.subject, alert.body, *alert.labels, *alert.labels.values(), *alert.items))
+    plain = len(together) <= VALUE and together.isascii() and together.replace("\n", " ").isprintable()
+    counted = len(alert.items) <= min(ITEMS, alert.total)
+    return plain and counted and len(alert.labels) <= LABELS and redact(together) == together
 
 
 def text(value: str, limit: int) -> str:

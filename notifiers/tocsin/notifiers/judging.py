@@ -4,13 +4,11 @@ A line that fires takes what is newer, a line that is over fires again by anothe
 repetition, older than what is known, or of a source that was closed by a person, changes nothing.
 """
 
-from uuid import UUID
-
 import msgspec
 from msgspec.structs import replace
 
 from tocsin.notifiers.alert import Alert
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.lines import Line, Place
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -27,10 +25,10 @@ class Heard(msgspec.Struct, frozen=True):
     late: bool = False
 
 
-def fired(line: Line | None, alert: Alert, incident: UUID, receiver: str | None, receivers: tuple[str, ...]) -> Heard:
-    """An alert that fires, for a line of `incident`. `receiver` of a direct one, `receivers` hear of the incident."""
+def fired(line: Line | None, alert: Alert, place: Place, receiver: str | None, receivers: tuple[str, ...]) -> Heard:
+    """An alert that fires, for the line at `place`. `receiver` of a direct one, `receivers` hear of the incident."""
     if line is None:
-        return Heard(_line(alert, incident, receiver), news=True, step=int(alert.lasting))
+        return Heard(_line(alert, place, receiver), news=True, step=int(alert.lasting))
     if line.status in ("firing", "news"):
         return _again(line, alert, receiver, receivers)
     if is_late(line, alert):
@@ -80,15 +78,15 @@ def _again(line: Line, alert: Alert, receiver: str | None, receivers: tuple[str,
 
 
 def _renewed(line: Line, alert: Alert, receiver: str | None, *, starts: bool) -> Line:
-    fresh = _line(alert, line.incident_id, receiver)
+    fresh = _line(alert, (line.incident_id, line.fingerprint), receiver)
     words = {**line.words, **fresh.words} if receiver else {}
     return replace(fresh, words=words, starts=alert.at if starts else line.starts)
 
 
-def _line(alert: Alert, incident: UUID, receiver: str | None) -> Line:
+def _line(alert: Alert, place: Place, receiver: str | None) -> Line:
     return Line(
-        incident_id=incident,
-        fingerprint=alert.fingerprint,
+        incident_id=place[0],
+        fingerprint=place[1],
         identity=alert.identity,
         source=alert.source,
         status="firing" if alert.lasting else "news",

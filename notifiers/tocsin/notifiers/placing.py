@@ -41,7 +41,7 @@ class Placer:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._trees: dict[str, Tree] = {}
-        self._spots: dict[tuple[str, str], Spot] = {}
+        self._spots: dict[tuple[str, bool, tuple[tuple[str, str], ...]], Spot] = {}
 
     def place(self, alert: Alert) -> list[Spot]:
         """Every spot of the alert; none when all who would be told of a dead delivery are who it was for."""
@@ -75,16 +75,14 @@ class Placer:
 
     def _spot(self, node: Node, alert: Alert) -> Spot:
         grouped = group_of(node, alert.labels)
-        shown = ", ".join(f"{name}={grouped[name]}" for name in sorted(grouped))
-        news = "" if alert.lasting else " (news)"
-        key = f"{node.path}{{{shown}}}{news}"
-        known = self._spots.get((node.path, key))
-        if known is not None and known.grouped == grouped:
-            return known
-        parts = [part for name in sorted(grouped) for part in (name, grouped[name])]
-        spot = Spot(node, key, derive("incident-group", node.path, alert.lasting, *parts), grouped)
-        self._spots[node.path, key] = spot
-        return spot
+        parts = tuple(sorted(grouped.items()))
+        known = self._spots.get((node.path, alert.lasting, parts))
+        if known is None:
+            shown = ", ".join(f"{name}={value}" for name, value in parts)
+            key = f"{node.path}{{{shown}}}{'' if alert.lasting else ' (news)'}"
+            key_id = derive("incident-group", node.path, alert.lasting, *(one for part in parts for one in part))
+            known = self._spots[node.path, alert.lasting, parts] = Spot(node, key, key_id, grouped)
+        return known
 
     def _died(self, labels: Mapping[str, str]) -> str | None:
         """The receiver of the dead delivery that an alert is about."""

@@ -10,7 +10,7 @@ nothing. Counters are kept under the incident's lock, so they are exact however 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -66,6 +66,18 @@ def take_echoes(session: Session, echoes: Sequence[Alert], now: datetime) -> Non
         rest = rest[len(_Batch(session, rest, now).run()) :]
 
 
+class _Signal(NamedTuple):
+    """An alert, its fingerprint, and the groups it belongs to."""
+
+    alert: Alert
+    print: UUID
+    spots: list[Spot]
+
+    @property
+    def fires(self) -> bool:
+        return self.alert.status == "firing"
+
+
 class _Group:
     """An incident in this batch, and what has changed since it was last carried."""
 
@@ -110,10 +122,10 @@ class _Batch:
     """The alerts of one transaction on their way."""
 
     def __init__(self, session: Session, alerts: Sequence[Alert], now: datetime) -> None:
-        self._session, self._alerts, self._now = session, alerts, now
+        self._session, self._now = session, now
         placer = Placer(session)
-        self._spots = [placer.place(alert) for alert in alerts]
-        self._held = lines.held(session, {alert.fingerprint for alert in alerts if alert.status == "resolved"})
+        self._signals = [_Signal(alert, alert.fingerprint, placer.place(alert)) for alert in alerts]
+        self._held = lines.held(session, {one.print for one in self._signals if one.alert.status == "resolved"})
         self._groups: dict[UUID, _Group] = {}
         self._by_key: dict[UUID, UUID] = {}
         self._late: dict[tuple[UUID, UUID], UUID] = {}
@@ -125,10 +137,10 @@ class _Batch:
         """Everything up to an alert that fires when its incident has ended in this very batch."""
         self._assemble()
         found: list[list[Incident]] = []
-        for alert, spots in zip(self._alerts, self._spots, strict=True):
-            if alert.status == "firing" and any(self._has_ended(alert, spot) for spot in spots):
+        for signal in self._signals:
+            if signal.fires and any(self._has_ended(signal, spot) for spot in signal.spots):
                 break
-            found.append(self._take(alert, spots))
+            found.append(self._take(signal))
         self._write()
         for group in sorted(self._groups.values(), key=lambda group: group.incident.id):
             if group.changed:
@@ -138,61 +150,59 @@ class _Batch:
 
     def _assemble(self) -> None:
         """Open what is new, lock what is concerned, read its lines."""
-        placed = [(alert, spot) for alert, spots in zip(self._alerts, self._spots, strict=True) for spot in spots]
-        firing = [(alert, spot) for alert, spot in placed if alert.status == "firing"]
-        over = {spot.key_id for alert, spot in placed if alert.status == "resolved" and spot.receiver}
+        placed = [(signal, spot) for signal in self._signals for spot in signal.spots]
+        firing = [(signal, spot) for signal, spot in placed if signal.fires]
+        over = {spot.key_id for signal, spot in placed if not signal.fires and spot.receiver}
         last = {key: row.id for key, row in latest_of(self._session, over).items()}
         ended = {(incident, fingerprint) for fingerprint, there in self._held.items() for incident, _ in there}
         for _ in range(TRIES):
             self._by_key = {**last, **self._find(firing)}
             late = {(incident, fingerprint) for (_, fingerprint), incident in self._late.items()}
-            placing = {
-                (self._by_key[spot.key_id], alert.fingerprint) for alert, spot in placed if spot.key_id in self._by_key
-            }
+            placing = {(self._by_key[s.key_id], signal.print) for signal, s in placed if s.key_id in self._by_key}
             places = ended | late | placing
             rows = lock(self._session, {incident for incident, _ in places})
             self._groups = {row.id: _Group(row) for row in rows.values()}
-            if not any(self._has_ended(alert, spot) for alert, spot in firing):
+            if not any(self._has_ended(signal, spot) for signal, spot in firing):
                 break
         else:
             raise Unavailable("others open and close the same incidents all the time; try again")
         self._lines = lines.read_lines(self._session, places)
 
-    def _has_ended(self, alert: Alert, spot: Spot) -> bool:
+    def _has_ended(self, signal: _Signal, spot: Spot) -> bool:
         """Whether the alert, which is not late, would come to an incident that is over."""
-        late = (spot.key_id, alert.fingerprint) in self._late
+        late = (spot.key_id, signal.print) in self._late
         return not late and self._groups[self._by_key[spot.key_id]].incident.state not in LIVE
 
-    def _find(self, firing: Sequence[tuple[Alert, Spot]]) -> dict[UUID, UUID]:
+    def _find(self, firing: Sequence[tuple[_Signal, Spot]]) -> dict[UUID, UUID]:
         """The incident of each group: the live one, or a new one unless its alerts all come too late for that."""
         keys = {spot.key_id for _, spot in firing}
         found = live_of(self._session, keys)
         latest = latest_of(self._session, keys - found.keys())
         last = {key: row.id for key, row in latest.items()}
-        places = {(last[spot.key_id], alert.fingerprint) for alert, spot in firing if spot.key_id in last}
+        places = {(last[spot.key_id], signal.print) for signal, spot in firing if spot.key_id in last}
         known = lines.read_lines(self._session, places)
         new: dict[UUID, tuple[Spot, Alert]] = {}
         self._late = {}
-        for alert, spot in firing:
-            line = known.get((last[spot.key_id], alert.fingerprint)) if spot.key_id in last else None
-            if line is not None and is_late(line, alert):
-                self._late[spot.key_id, alert.fingerprint] = last[spot.key_id]
+        for signal, spot in firing:
+            line = known.get((last[spot.key_id], signal.print)) if spot.key_id in last else None
+            if line is not None and is_late(line, signal.alert):
+                self._late[spot.key_id, signal.print] = last[spot.key_id]
             elif spot.key_id not in found:
-                new.setdefault(spot.key_id, (spot, alert))
+                new.setdefault(spot.key_id, (spot, signal.alert))
         return {**last, **found, **open_new(self._session, new.values(), latest, self._now)}
 
-    def _take(self, alert: Alert, spots: Sequence[Spot]) -> list[Incident]:
-        if alert.status == "firing":
-            return [self._fire(alert, spot) for spot in spots]
-        there = dict.fromkeys(incident for incident, _ in self._held.get(alert.fingerprint, []))
-        ended = [self._end(alert, incident) for incident in there]
-        return [incident for incident in ended if incident is not None] or self._over_already(alert, spots)
+    def _take(self, signal: _Signal) -> list[Incident]:
+        if signal.fires:
+            return [self._fire(signal.alert, signal.print, spot) for spot in signal.spots]
+        there = dict.fromkeys(incident for incident, _ in self._held.get(signal.print, []))
+        ended = [self._end(signal.alert, (incident, signal.print)) for incident in there]
+        return [incident for incident in ended if incident is not None] or self._over_already(signal)
 
-    def _fire(self, alert: Alert, spot: Spot) -> Incident:
-        late = self._late.get((spot.key_id, alert.fingerprint))
+    def _fire(self, alert: Alert, fingerprint: UUID, spot: Spot) -> Incident:
+        late = self._late.get((spot.key_id, fingerprint))
         group = self._groups[self._by_key[spot.key_id] if late is None else late]
-        place = group.incident.id, alert.fingerprint
-        heard = fired(self._lines.get(place), alert, group.incident.id, spot.receiver, group.node.receivers)
+        place = group.incident.id, fingerprint
+        heard = fired(self._lines.get(place), alert, place, spot.receiver, group.node.receivers)
         if heard.late:
             if spot.receiver:
                 group.speech(self._session, self._now).miss(spot.receiver)
@@ -206,8 +216,8 @@ class _Batch:
         self._note(group, alert, heard, spot.receiver)
         return group.incident
 
-    def _end(self, alert: Alert, incident: UUID) -> Incident | None:
-        group, line = self._groups[incident], self._lines.get((incident, alert.fingerprint))
+    def _end(self, alert: Alert, place: Place) -> Incident | None:
+        group, line = self._groups[place[0]], self._lines.get(place)
         heard = ended(line, alert, direct=group.direct) if line is not None else Heard()
         if heard.line is None:
             return None
@@ -219,9 +229,9 @@ class _Batch:
         """Keep what was heard; who waits for nothing is told at once, and so is a change between none and some."""
         if heard.line is not None:
             place = heard.line.incident_id, heard.line.fingerprint
+            if heard.step > 0:
+                self._held.setdefault(place[1], []).append((place[0], alert.source))
             self._lines[place] = self._dirty[place] = heard.line
-        if heard.step > 0:
-            self._held.setdefault(alert.fingerprint, []).append((group.incident.id, alert.source))
         if not (heard.news or heard.joins or heard.step):
             return
         before, group.firing = group.firing, group.firing + heard.step
@@ -234,19 +244,19 @@ class _Batch:
             self._write()
             self._carry(group)
 
-    def _over_already(self, alert: Alert, spots: Sequence[Spot]) -> list[Incident]:
+    def _over_already(self, signal: _Signal) -> list[Incident]:
         """A direct end of what is over: the same one for another receiver is still put into its own words."""
-        for spot in spots:
-            row = self._groups.get(self._by_key.get(spot.key_id, spot.key_id))
-            if spot.receiver is None or row is None or not row.incident.lasting:
+        alert = signal.alert
+        for spot in signal.spots:
+            group = self._groups.get(self._by_key.get(spot.key_id, spot.key_id))
+            if spot.receiver is None or group is None or not group.incident.lasting:
                 continue
-            if row.incident.resolved_by == alert.event_id:
-                line = self._lines.get((row.incident.id, alert.fingerprint))
-                if line is not None:
-                    self._lines[line.incident_id, line.fingerprint] = reworded(line, alert)
-                    self._dirty[line.incident_id, line.fingerprint] = reworded(line, alert)
-                reword(self._session, row.incident.id, spot.receiver, alert.subject, alert.body)
-            return [row.incident]
+            line = self._lines.get((group.incident.id, signal.print))
+            if group.incident.resolved_by == alert.event_id and line is not None:
+                self._lines[group.incident.id, signal.print] = reworded(line, alert)
+                self._dirty[group.incident.id, signal.print] = reworded(line, alert)
+                reword(self._session, group.incident.id, spot.receiver, alert.subject, alert.body)
+            return [group.incident]
         _LOG.info("nothing is open under %s, so there is nothing to resolve", cut(clean(alert.identity), KEY_SHOWN))
         return []
 
