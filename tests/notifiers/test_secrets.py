@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlmodel import SQLModel
 
 from tests.notifiers.desk import Desk
 from tocsin.events.clock import ManualClock
-from tocsin.notifiers.blocks import AnyBlock, PagerDuty, Slack, SlackWebhook, Webhook
+from tocsin.notifiers.blocks import AnyBlock, Apprise, Email, PagerDuty, PagerDutyChanges, Slack, SlackWebhook, Webhook
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.probe import send_test
 from tocsin.notifiers.redact import MASK, RedactingFilter, Redactor, learn, redact, redacted_logger
@@ -25,27 +26,63 @@ from tocsin.notifiers.standins import (
     RateLimited,
     Reset,
     SlackStandIn,
+    SmtpFault,
+    SmtpStandIn,
     WebhookStandIn,
 )
 from tocsin.notifiers.standins.loopback import StandIn
+from tocsin.notifiers.standins.smtp import Step
 from tocsin.store.engine import Store
-
-TABLES = ("notifier", "incident", "delivery", "attempt", "receiver_state", "log")
 
 
 @pytest.fixture
-def planted(slack: SlackStandIn, pagerduty: PagerDutyStandIn, receiver: WebhookStandIn) -> list[AnyBlock]:
-    """Five notifiers of each kind, each with secrets of its own: twenty and more."""
+def mail() -> Iterator[SmtpStandIn]:
+    with SmtpStandIn("starttls", user="planted-user-0", password="planted-mail-password-0") as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def planted(
+    slack: SlackStandIn, pagerduty: PagerDutyStandIn, receiver: WebhookStandIn, mail: SmtpStandIn
+) -> list[AnyBlock]:
+    """Two notifiers of each kind, each with secrets of its own in every field that has one: twenty and more."""
     found: list[AnyBlock] = []
-    for number in range(5):
+    for number in range(2):
         token = f"xoxb-planted-{number}-pdFZKVeTuE8sk7oOcHrzqqgy"
         path = f"services/T{number}/B{number}/planted{number}XXXXXXXXXXXXXXXX"
         signing = "whsec_" + base64.b64encode(f"planted signing secret {number}".encode().ljust(32)).decode()
         found += [
-            Slack(name=f"slack{number}", token=SecretStr(token), channel=slack.channel, api_url=slack.api_url),
+            Slack(
+                name=f"slack{number}",
+                token=SecretStr(token),
+                channel=slack.channel,
+                api_url=slack.api_url,
+                signing_secret=SecretStr(f"planted-signing-of-slack-{number}"),
+                app_token=SecretStr(f"xapp-planted-{number}-pdFZKVeTuE8sk7oOc"),
+            ),
             SlackWebhook(name=f"hook{number}", url=SecretStr(f"{slack.address}/{path}")),
             PagerDuty(
-                name=f"pager{number}", routing_key=SecretStr(f"planted{number}".ljust(32, "z")), url=pagerduty.url
+                name=f"pager{number}",
+                routing_key=SecretStr(f"planted{number}".ljust(32, "z")),
+                url=pagerduty.url,
+                webhook_secret=SecretStr(f"planted-webhook-secret-{number}, planted-second-secret-{number}"),
+            ),
+            PagerDutyChanges(
+                name=f"changes{number}", routing_key=SecretStr(f"changed{number}".ljust(32, "z")), url=pagerduty.url
+            ),
+            Email(
+                name=f"mail{number}",
+                host=mail.host,
+                port=mail.port,
+                ca_file=mail.ca_file,
+                user=SecretStr(f"planted-user-{number}"),
+                password=SecretStr(f"planted-mail-password-{number}"),
+                sender="tocsin@orders.example",
+                recipients=("oncall@orders.example",),
+            ),
+            Apprise(
+                name=f"apprise{number}",
+                url=SecretStr(f"json://me:planted-apprise-pass-{number}@{receiver.host}/planted-apprise-path-{number}"),
             ),
             Webhook(
                 name=f"webhook{number}",
@@ -62,16 +99,19 @@ def secrets_of(blocks: list[AnyBlock]) -> list[str]:
     found = []
     for block in blocks:
         match block:
-            case Slack():
-                found.append(block.token.get_secret_value())
             case SlackWebhook():
                 found.append(block.url.get_secret_value().rpartition("/")[2])
-            case PagerDuty():
-                found.append(block.routing_key.get_secret_value())
             case Webhook():
                 number = block.name.removeprefix("webhook")
                 signing = block.secret.get_secret_value().removeprefix("whsec_")
                 found += [signing, f"planted{number}word", f"planted{number}token0123456"]
+            case Apprise():
+                number = block.name.removeprefix("apprise")
+                found += [f"planted-apprise-pass-{number}", f"planted-apprise-path-{number}"]
+            case _:
+                values = [getattr(block, field) for field in type(block).model_fields]
+                whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+                found += [part.strip() for value in whole for part in value.split(",")]
     return found
 
 
@@ -79,8 +119,8 @@ def everything(store: Store, caplog: pytest.LogCaptureFixture) -> str:
     """All that was logged, all that is in the rows."""
     shown = [f"{record.getMessage()} {record.exc_text}" for record in caplog.records] + [caplog.text]
     with store.read() as session:
-        for table in TABLES:
-            shown += [str(tuple(row)) for row in session.connection().execute(text(f"SELECT * FROM {table}"))]
+        for table in SQLModel.metadata.tables:
+            shown += [str(tuple(row)) for row in session.connection().execute(text(f'SELECT * FROM "{table}"'))]
         shown += [str(listed) for listed in list_notifiers(session)]
     return "\n".join(shown)
 
@@ -107,18 +147,22 @@ def faults_that_echo(secrets: list[str]) -> list[Fault | None]:
     ]
 
 
-async def walk(desk: Desk, planted: list[AnyBlock], stand_ins: list[StandIn]) -> None:
+async def walk(desk: Desk, planted: list[AnyBlock], stand_ins: list[StandIn], mail: SmtpStandIn) -> None:
     """Every fault for every notifier, a test message to each kind, and at last nobody answers any more."""
     secrets, everybody = secrets_of(planted), [block.name for block in planted]
     for number, fault in enumerate(faults_that_echo(secrets)):
         for stand_in in stand_ins:
             stand_in.fail(*([fault] * 40 if fault is not None else []))
+        mail.heal()
+        if fault is not None:
+            step: Step = ("connect", "mail", "data", "content")[number % 4]
+            mail.fail(*[SmtpFault(step, 554 if number % 2 else None, " ".join(secrets)[:800])] * 8)
         desk.fire(*everybody, key=f"k{number}", body=f"said {' '.join(secrets)}")
         desk.over(*everybody, key=f"k{number}")
         await desk.dispatcher.run_due()
         desk.pass_time(60)
         await desk.dispatcher.run_due()
-    for block in planted[:4]:
+    for block in planted[:7]:
         await send_test(desk.store, block.name, clock=desk.clock)
     for stand_in in stand_ins:
         stand_in.close()
@@ -135,16 +179,18 @@ async def test_no_planted_secret_is_seen_on_any_error_path(
     slack: SlackStandIn,
     pagerduty: PagerDutyStandIn,
     receiver: WebhookStandIn,
+    mail: SmtpStandIn,
 ) -> None:
     secrets = secrets_of(planted)
-    assert len(secrets) >= 20
+    assert len(secrets) >= 30
     slack.token, pagerduty.routing_key = secrets[0], "planted0".ljust(32, "z")
     desk = Desk(store, clock, Dispatcher(store, clock, jitter=lambda: 0.5))
     desk.put(*planted)
-    await walk(desk, planted, [slack, pagerduty, receiver])
+    await walk(desk, planted, [slack, pagerduty, receiver], mail)
     shown = everything(store, debug)
     assert len(shown) > 50_000
-    assert "slack" in debug.text
+    assert all(desk.attempts(block.name) for block in planted)
+    assert {"tocsin.notifiers.slack", "urllib3.connectionpool", "apprise"} <= {record.name for record in debug.records}
     assert [secret for secret in secrets if secret in shown] == []
     assert MASK in shown
 
