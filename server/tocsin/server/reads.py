@@ -18,7 +18,6 @@ from tocsin.flows.deployments import get_deployment, list_deployments
 from tocsin.flows.pools import list_pools
 from tocsin.flows.tables import FlowRun, LogLine, TaskRun
 from tocsin.notifiers.registry import list_notifiers
-from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.server import views
 from tocsin.store.log import UNREAD
 from tocsin.store.tables import LogEntry
@@ -178,26 +177,6 @@ def invocations(
 def notifiers(session: Session) -> list[views.NotifierView]:
     """Notifiers by name."""
     return [views.NotifierView.model_validate(listed) for listed in list_notifiers(session)]
-
-
-def incidents(session: Session, *, state: str | None = None, limit: int = 50) -> list[views.IncidentView]:
-    """Incidents, the latest opened first; `state` is open or resolved."""
-    statement = select(Incident).order_by(col(Incident.opened).desc())
-    if state is not None:
-        statement = statement.where(Incident.state == state)
-    return _all(session, statement, views.IncidentView, limit)
-
-
-def deliveries(
-    session: Session, *, state: str | None = None, incident: UUID | None = None, limit: int = 50
-) -> list[views.DeliveryView]:
-    """Deliveries, the latest changed first."""
-    statement = select(Delivery).order_by(col(Delivery.updated).desc())
-    if state is not None:
-        statement = statement.where(Delivery.state == state)
-    if incident is not None:
-        statement = statement.where(Delivery.incident_id == incident)
-    return _all(session, statement, views.DeliveryView, limit)
 
 
 def _row(session: Session, run: UUID) -> FlowRun:

@@ -250,40 +250,6 @@ class NotifierView(View):
     updated: datetime
 
 
-class IncidentView(View):
-    """One episode of trouble: from the firing that opened it to the one that said it is over."""
-
-    id: UUID
-    key: str
-    episode: int
-    state: str
-    severity: str
-    subject: str
-    labels: dict[str, str]
-    revision: int
-    event_id: UUID
-    opened: datetime
-    updated: datetime
-    resolved: datetime | None
-    resolved_by: UUID | None
-
-
-class DeliveryView(View):
-    """What one receiver must learn, and how far that has come."""
-
-    id: UUID
-    incident_id: UUID
-    receiver: str
-    revision: int
-    action: str
-    state: str
-    due: datetime
-    tries: int
-    reason: str | None
-    since: datetime
-    updated: datetime
-
-
 class AttemptView(View):
     """One try to tell a receiver, and how it went; `waited_ms` is how long it was due before its turn came."""
 

@@ -25,11 +25,12 @@ def run(
     if output == "json":
         print_json(found)
         return
-    for line in _lines(found):
+    for line in lines(found):
         print(plain(line))
 
 
-def _lines(found: Explanation) -> Iterator[str]:
+def lines(found: Explanation) -> Iterator[str]:
+    """An explanation as lines for people."""
     yield f"{found.automation}: {found.answer}"
     yield f"  on {found.event} of {found.resource}, {cell(found.occurred)}, received {cell(found.received)}"
     yield from (f"  note: {note}" for note in found.notes)
