@@ -14,6 +14,7 @@ from sqlmodel import select
 
 from tests.notifiers.desk import Desk, blocks
 from tocsin.events.clock import ManualClock
+from tocsin.notifiers.audit import violations
 from tocsin.notifiers.claims import claim
 from tocsin.notifiers.dispatch import LEASE, Dispatcher
 from tocsin.notifiers.standins import (
@@ -145,6 +146,7 @@ def check(world: World, slack: SlackStandIn, pagerduty: PagerDutyStandIn, receiv
     with world.store.read() as session:
         incidents = session.exec(select(Incident)).all()
         deliveries = session.exec(select(Delivery)).all()
+        assert violations(session, world.clock.now()) == []
     assert {row.state for row in deliveries} <= {"delivered", "superseded"}
     told = {(row.incident_id, row.receiver) for row in deliveries if row.state == "delivered"}
     for incident in incidents:

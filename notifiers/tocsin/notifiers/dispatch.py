@@ -16,6 +16,7 @@ import msgspec
 
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
+from tocsin.notifiers.audit import report, violations
 from tocsin.notifiers.channel import Notifier
 from tocsin.notifiers.channels import Channels
 from tocsin.notifiers.claims import Claimed, Tried, at_once, claim, due_receivers, next_due, record
@@ -31,6 +32,7 @@ from tocsin.store.signals import Watch
 LEASE: Final = timedelta(seconds=15)
 ATTEMPT: Final = timedelta(seconds=12)
 UNDER_WAY: Final = 64
+AUDIT: Final = timedelta(minutes=1)
 NAP: Final = timedelta(seconds=1)
 GRACE: Final = timedelta(seconds=15)
 UNREADABLE: Final = timedelta(minutes=5)
@@ -58,6 +60,7 @@ class Dispatcher:
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._at_once: dict[str, int] = {}
         self._freed = asyncio.Event()
+        self._audited = self._clock.now()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; what is under way then is finished first, for at most 15 s."""
@@ -89,6 +92,7 @@ class Dispatcher:
     async def _round(self, watch: Watch, stopped: asyncio.Task[Any]) -> None:  # Any: what stop.wait() gives
         self._freed.clear()  # before looking: an attempt that ends from here on is not missed
         try:
+            await self._audit()
             if await self._turn() + await self._start():
                 return
             pause = await self._pause()
@@ -107,6 +111,17 @@ class Dispatcher:
         if not await self._store.look(lambda session: any_turn(session, now)):
             return 0
         return await self._store.run(lambda session: take_turns(session, now))
+
+    async def _audit(self) -> None:
+        """Once a minute, the first time a minute after the start: look for what must not be, and tell of it."""
+        now = self._clock.now()
+        if now - self._audited < AUDIT:
+            return
+        self._audited = now
+        if not await self._store.look(lambda session: violations(session, now)):
+            return
+        for violation in await self._store.run(lambda session: report(session, now)):
+            _LOG.error("audit: %s of %s: %s", violation.rule, violation.subject, violation.text)
 
     async def _start(self) -> int:
         """Begin an attempt for each delivery that may be tried now; how many."""

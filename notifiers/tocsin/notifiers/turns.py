@@ -1,6 +1,6 @@
 """Turns: incidents whose due time has come are advanced, by any number of processes on one database."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, bindparam
@@ -9,12 +9,16 @@ from sqlmodel import Session, col, func, select
 from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.case import LIVE, Moment
 from tocsin.notifiers.episodes import carry
+from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.take import take_echoes
 from tocsin.notifiers.view import read_severity
-from tocsin.store.engine import claimable
+from tocsin.store.engine import AWAY, claimable
 
 BATCH: Final = 50
+AGAIN: Final = timedelta(minutes=1)
+
+_LOG = redacted_logger("tocsin.notifiers.turns")
 
 
 def any_turn(session: Session, now: datetime) -> bool:
@@ -33,10 +37,23 @@ def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
     rows = session.exec(claimable(session, due.limit(limit))).all()
     echoes: list[Alert] = []
     for row in rows:
-        moment = Moment(now=now, firing=row.firing, severity=read_severity(row.severity))
-        echoes += carry(session, row, moment)
+        echoes += _advanced(session, row, now)
     take_echoes(session, echoes, now)
     return len(rows)
+
+
+def _advanced(session: Session, row: Incident, now: datetime) -> list[Alert]:
+    """What storms must hear of the turn; one that goes wrong is undone, tried again later, and hurts no other."""
+    try:
+        with session.begin_nested():
+            return carry(session, row, Moment(now=now, firing=row.firing, severity=read_severity(row.severity)))
+    except AWAY:
+        raise
+    except Exception:  # whatever it is, it is this incident's alone; the auditor does not see it, the log does
+        _LOG.exception("incident %s cannot be advanced, it is tried again in a minute", row.id)
+        row.due = now + AGAIN
+        session.add(row)
+        return []
 
 
 # The states are written out, not parameters: only then the databases see that the partial index has these rows.
