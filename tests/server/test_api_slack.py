@@ -1,8 +1,10 @@
 """Presses of buttons by HTTP: signed, bounded, stored before the answer, done once."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +17,7 @@ from tocsin.notifiers.registry import put_notifier
 from tocsin.notifiers.standins import SlackMessage, SlackStandIn
 from tocsin.notifiers.standins.slack_press import form, signed
 from tocsin.server.settings import Settings
+from tocsin.store import engine
 from tocsin.store.engine import Store
 
 PATH = "/api/slack/interactivity/oncall"
@@ -200,3 +203,40 @@ async def test_an_incident_that_is_over_says_so(api: Api, slack: SlackStandIn, s
     assert await post(api, slack, stale) == 200
     assert await answered(slack, 1) == ["This incident is over. Nothing was done."]
     assert state_of(sqlite_store, message) == "resolved"
+
+
+@contextmanager
+def held(store_url: str) -> Iterator[None]:
+    """Somebody else writes to the database, and takes his time."""
+    holder = sqlite3.connect(store_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+async def test_slack_is_answered_in_time_and_the_press_is_stored_later(
+    api: Api, slack: SlackStandIn, sqlite_store: Store, sqlite_url: str
+) -> None:
+    message = await tell(sqlite_store, slack, block(slack, **by_http(slack)))
+    with held(sqlite_url):
+        assert await press(api, slack, message, "silence", value="1 hour") == 200
+        assert slack.responses == []
+    assert (await answered(slack, 1))[0].startswith("Silenced for 1 h.")
+
+
+async def test_a_press_that_cannot_be_stored_is_not_taken(
+    api: Api, slack: SlackStandIn, sqlite_store: Store, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_S", 0.02)
+    impatient = Store.open(sqlite_url)
+    message = await tell(sqlite_store, slack, block(slack, **by_http(slack)))
+    async with serving(impatient, Settings(port=0)) as other:
+        with held(sqlite_url):
+            assert await press(other, slack, message, "acknowledge") == 503
+        assert state_of(sqlite_store, message) == "open"
+        assert await press(other, slack, message, "acknowledge") == 200
+    assert state_of(sqlite_store, message) == "acknowledged"
+    impatient.close()

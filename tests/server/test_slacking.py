@@ -14,7 +14,7 @@ from tocsin.notifiers.blocks import Slack
 from tocsin.notifiers.registry import put_notifier, remove_notifier
 from tocsin.notifiers.standins import SlackStandIn
 from tocsin.server.slack_listening import Listening
-from tocsin.server.slacking import Presses
+from tocsin.server.slacking import Presses, answer_hosts
 from tocsin.store.engine import Store
 
 
@@ -104,3 +104,26 @@ def _silences(session: Any) -> list[Any]:
     from tocsin.notifiers.silences import list_silences
 
     return list(list_silences(session, CLOCK.now()))
+
+
+SLACK, GOV, HERE = "https://slack.com/api/", "https://slack-gov.com/api/", "http://127.0.0.1:7777/api/"
+
+
+@pytest.mark.parametrize(
+    ("url", "api_url", "hosts"),
+    [
+        ("https://hooks.slack.com/actions/T/1/x", SLACK, ()),
+        ("https://hooks.slack-gov.com/actions/T/1/x", GOV, ()),
+        ("https://hooks.slack.com/actions/T/1/x", GOV, None),
+        ("http://hooks.slack.com/actions/T/1/x", SLACK, None),
+        ("https://hooks.slack.com.evil.example/x", SLACK, None),
+        ("https://evilslack.com/x", SLACK, None),
+        ("https://slack.com@evil.example/x", SLACK, None),
+        ("", SLACK, None),
+        ("http://127.0.0.1:7777/actions/x", HERE, ("127.0.0.1:7777",)),
+        ("http://127.0.0.1:7778/actions/x", HERE, None),
+        ("http://127.0.0.1:7777/actions/x", SLACK, None),
+    ],
+)
+def test_an_answer_goes_to_slack_only(url: str, api_url: str, hosts: tuple[str, ...] | None) -> None:
+    assert answer_hosts(url, api_url) == hosts

@@ -6,6 +6,8 @@ when what it asks for is stored.
 """
 
 import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tocsin.notifiers.http import Door, proxy_for
-from tocsin.notifiers.redact import learn, redacted_logger
+from tocsin.notifiers.redact import MASK, redacted_logger
 
 PING_S: Final = 5.0
 CONNECT_SHARE: Final = 0.9
@@ -29,7 +31,22 @@ FINISH_S: Final = 3.0
 # Any: the payload of an interaction, as it came.
 Take = Callable[[dict[str, Any]], Awaitable[bool]]
 
+_TICKET: Final = re.compile(r"\bticket=[^&'\"\s]+")
 _LOG = redacted_logger("tocsin.notifiers.slack_socket")
+_SDK = redacted_logger("tocsin.notifiers.slack_socket.sdk")
+
+
+class _NoTickets(logging.Filter):
+    """Takes the ticket out of URLs, which lets whoever has it into the app's stream."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = _TICKET.sub(f"ticket={MASK}", str(record.msg))
+        record.exc_text = _TICKET.sub(f"ticket={MASK}", record.exc_text) if record.exc_text else None
+        return True
+
+
+_SDK.addFilter(_NoTickets())  # after the redactor, which has put message and traceback into words
+_SDK.setLevel(logging.INFO)  # its DEBUG shows payloads, and with them addresses through which anybody may answer
 
 
 class SlackListener:
@@ -73,8 +90,7 @@ class SlackListener:
         except Exception as error:  # whatever a socket or the SDK raises
             _LOG.warning("no Socket Mode connection: %s", type(error).__name__)
             return None
-        learn(url)  # its ticket opens the app's stream
-        line = _Line(self._token, _LOG, web, ping_interval=self._ping_s)
+        line = _Line(self._token, _SDK, web, ping_interval=self._ping_s)
         line.wss_uri, line.proxy = url, proxy_for(url.replace("ws", "http", 1))
         line.socket_mode_request_listeners.append(self._hear)
         try:

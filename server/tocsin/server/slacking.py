@@ -30,9 +30,12 @@ from tocsin.notifiers.registry import read_row
 from tocsin.notifiers.slack_acts import Press, Strange, done, read_press
 from tocsin.notifiers.tables import NotifierRow
 from tocsin.store.engine import Store
+from tocsin.triggers.allowance import Allowance, take
 
 SAID: Final = 1_000
 REMEMBERED: Final = 1_000
+COMPLAINTS: Final = 60
+"""Lines a minute in the log about requests that are refused."""
 _NOT_OURS: Final = "This button is not from a message of this tocsin, or its notifier was changed. Nothing was done."
 _NOT_KNOWN: Final = (
     "This tocsin knows no such incident: it was told by another one, or was cleaned up. Nothing was done."
@@ -55,7 +58,7 @@ class Reply:
 
     async def send(self, door: Door) -> None:
         """Post it, once; a reply that is lost harms nobody."""
-        allow = _allowed(self.to, self.api_url)
+        allow = answer_hosts(self.to, self.api_url)
         if not self.text or allow is None:
             return
         text = escape(redact(self.text), SAID)
@@ -73,6 +76,17 @@ class Presses:
         self._store, self._clock = store, clock
         self._done: OrderedDict[UUID, str] = OrderedDict()
         self._one = asyncio.Lock()
+        self._said: Allowance | None = None
+
+    def refused(self, notifier: str, client: str) -> None:
+        """Say in the log that a request is not taken; not more than so often, whoever knocks."""
+        self._said, wait = take(self._said, self._clock.now(), COMPLAINTS)
+        if not wait:
+            logger.warning(
+                "a request is not from Slack, or not for this notifier's app: look at its signing_secret",
+                notifier=notifier[:100],
+                client=client,
+            )
 
     async def find(self, name: str) -> Slack | None:
         """The Slack notifier of this name. Raises Invalid when its secrets cannot be read."""
@@ -116,11 +130,11 @@ class Presses:
         return done(press.act)
 
 
-def _allowed(url: str, api_url: str) -> tuple[str, ...] | None:
+def answer_hosts(url: str, api_url: str) -> tuple[str, ...] | None:
     """The allow-list for a reply to `url`; None when it is not Slack's own (`hooks.slack.com` beside `slack.com`)."""
     there, ours = urlsplit(url), urlsplit(api_url)
-    if there.netloc == ours.netloc and there.scheme == ours.scheme:
-        return (ours.netloc,)
+    if ours.scheme == "http":  # a stand-in on this machine: nothing else may be http
+        return (ours.netloc,) if there.netloc == ours.netloc else None
     host = there.hostname or ""
     return () if there.scheme == "https" and host.endswith(f".{ours.hostname}") else None
 

@@ -25,7 +25,7 @@ class SlackSocket:
 
     `acknowledged` lists envelope ids as they came back, `sent` the envelopes with every repeat, `tickets` what was
     given out in URLs; `connections` counts who ever came in. An envelope without an answer is sent again after
-    `resend_s`.
+    `resend_s`. With `lets_in` false every connection is refused.
     """
 
     def __init__(self, resend_s: float = 1.0) -> None:
@@ -33,6 +33,7 @@ class SlackSocket:
         self.sent: list[str] = []
         self.tickets: list[str] = []
         self.connections = 0
+        self.lets_in = True
         self._resend_s = resend_s
         self._changed = threading.Condition()
         self._unused: set[str] = set()
@@ -106,7 +107,7 @@ class SlackSocket:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         ticket = request.query.get("ticket", "")
-        if ticket not in self._unused:
+        if not self.lets_in or ticket not in self._unused:
             return web.Response(status=401, text="the ticket was used, or never given")
         self._unused.discard(ticket)
         socket = web.WebSocketResponse(heartbeat=30)

@@ -48,6 +48,7 @@ async def interact(here: Here, notifier: str, request: Request) -> Response:
     block = await _block(here, notifier)
     secret = block.signing_secret.get_secret_value() if block and block.signing_secret else None
     if block is None or secret is None or not _is_slacks(secret, body, request, here):
+        here.presses.refused(notifier, request.client.host if request.client else "")
         return problem(HTTPStatus.UNAUTHORIZED, _NOBODY, headers={"www-authenticate": "Slack-Signature"})
     work = asyncio.create_task(here.presses.take(_payload(body), block, lambda other: _is_of(other, secret)))
     await asyncio.wait({work}, timeout=ANSWER_S)
