@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tocsin.automations.documents import load, load_all
+from tocsin.automations.proposal import warnings_of
 from tocsin.automations.routing import Routing, read_routing, route_from, together
 from tocsin.events.errors import Invalid
+from tocsin.store.engine import Store
 
 WHOLE = """
 mute_windows:
@@ -154,3 +156,20 @@ def test_two_files_may_not_define_the_same() -> None:
 def test_a_definition_without_a_file_says_so() -> None:
     with pytest.raises(Invalid, match='definition: route "a": routes: Input should be a valid tuple'):
         route_from({"name": "a", "receiver": "x", "routes": 5})
+
+
+def test_a_route_that_nobody_has_is_warned_of_and_one_of_the_same_file_is_not(sqlite_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "both.py"
+    file.write_text(
+        "from tocsin.automations import Automation, SendNotification\n"
+        "from tocsin.notifiers import Route\n"
+        "from tocsin.triggers import EventTrigger\n"
+        "oncall = Route(name='oncall', receivers=['slack'])\n"
+        "late = Automation(name='late', trigger=EventTrigger(expect={'a'}), actions=["
+        "SendNotification(route='oncall', subject='s'), SendNotification(route='oncal', subject='s')])\n"
+    )
+    store = Store.open(sqlite_url)
+    with store.read() as session:
+        warnings = warnings_of(session, load_all([str(file)]))
+    store.close()
+    assert warnings == ['automation "late": actions.1.route: unknown route "oncal"; did you mean oncall?']

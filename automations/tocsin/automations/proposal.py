@@ -79,6 +79,7 @@ def _planned(foreseen: Foreseen, found: Loaded, names: Names) -> Planned:
 def _names(session: Session, found: Loaded) -> Names:
     """All names on record, and those that come in the file."""
     names = with_names(on_record(session), "notifier", (block.name for block in found.notifiers))
+    names = with_names(names, "route", (route.name for route in found.routing.routes))
     return with_names(names, "automation", (one.name for one in found.automations))
 
 

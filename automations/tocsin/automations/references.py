@@ -1,4 +1,4 @@
-"""What automations name: notifiers, deployments, work pools, other automations; and which of it is not there.
+"""What automations name: notifiers, routes, deployments, work pools, other automations; and which of it is not there.
 
 Definitions may come in any order, so a name that nobody has is a warning and no error.
 """
@@ -13,6 +13,7 @@ from tocsin.automations.findings import nearest
 from tocsin.automations.model import Automation
 from tocsin.automations.tables import StoredAutomation
 from tocsin.flows.tables import DeploymentRow, WorkPool
+from tocsin.notifiers.routing_tables import RouteRow
 from tocsin.notifiers.tables import NotifierRow
 from tocsin.triggers.tables import Schedule
 
@@ -21,6 +22,7 @@ Names = Mapping[str, Set[str]]
 
 _SOURCES: Final = {
     "notifier": col(NotifierRow.name),
+    "route": col(RouteRow.name),
     "deployment": col(DeploymentRow.name),
     "work_pool": col(WorkPool.name),
     "schedule": col(Schedule.slug),
