@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -103,5 +104,6 @@ def _ending(people: bool) -> list[structlog.types.Processor]:
 def _secrets(settings: Settings) -> list[str]:
     held = [settings.key, settings.secret_key.get_secret_value() if settings.secret_key else None]
     whole = [settings.kafka_sasl_password, settings.kafka_ssl_key_password]
-    keys = [part for text in held if text for part in text.split(",")]
-    return [*keys, *(secret.get_secret_value() for secret in whole if secret)]
+    keys = [part.strip() for text in held if text for part in text.split(",")]
+    passwords = [urlsplit(settings.url).password] if settings.url else []
+    return [*keys, *(secret.get_secret_value() for secret in whole if secret), *(one for one in passwords if one)]
