@@ -30,7 +30,7 @@ from tocsin.notifiers.redact import redact
 from tocsin.notifiers.registry import unknown
 from tocsin.notifiers.suppression import muted, suppressed
 from tocsin.notifiers.tables import Incident, NotifierRow
-from tocsin.notifiers.view import Severity, View
+from tocsin.notifiers.view import Severity, View, read_severity
 from tocsin.notifiers.worlds import load_world
 
 
@@ -62,11 +62,14 @@ class Seen:
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An alert as somebody writes it for a preview; `route`: the name of the route that it comes by."""
+    """An alert as somebody writes it for a preview; `route`: the name of the route that it comes by.
+
+    Without a `severity` of its own it takes that of its labels, else error.
+    """
 
     subject: str
     body: str = ""
-    severity: Severity = "error"
+    severity: Severity | None = None
     labels: dict[str, str] = {}
     items: tuple[str, ...] = ()
     total: int = 0
@@ -81,15 +84,15 @@ def read_sample(document: bytes, notifier: str, now: datetime) -> Alert:
         sample = msgspec.json.decode(document, type=Sample)
     except msgspec.MsgspecError as error:
         raise Invalid(f"the alert: {error}; it is an object such as " + '{"subject": "etl failed"}') from error
-    known = {"severity": sample.severity, "alertname": sample.labels.get("alertname", "preview")}
+    severity = sample.severity or read_severity(sample.labels.get("severity", "error"))
     return Alert(
         source="preview",
         identity=f"preview/{sample.subject}",
         to=ToRoute(sample.route) if sample.route else ToNotifier(notifier),
         subject=sample.subject,
         body=sample.body,
-        severity=sample.severity,
-        labels={**known, **sample.labels},
+        severity=severity,
+        labels={"alertname": "preview", **sample.labels, "severity": severity},
         items=sample.items,
         total=sample.total,
         status=sample.status,
@@ -179,7 +182,7 @@ def _notes(session: Session, spot: Spot, alert: Alert, now: datetime) -> tuple[s
     if spot.node.group_wait_s and alert.status == "firing":
         found.append(f"it would be sent after {spot.node.group_wait_s:g} s, together with what comes meanwhile")
     if live := live_of(session, [spot.key_id]).get(spot.key_id):
-        found.append(f"its group has an open incident, {_short(live)}: it would change that one's message")
+        found.append(f"its group has an open incident, {_short(live)}: it would be news of that one")
     return tuple(found)
 
 

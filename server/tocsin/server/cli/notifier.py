@@ -17,11 +17,26 @@ app = App(name="notifier", help="List notifiers, send a test, preview a message.
 
 
 @app.command
+def apply(target: Annotated[str, Parameter(help="A .yaml or .json file.")], /, *, output: Output = "table") -> None:
+    """Put the notifiers that a file defines on record; others are left alone."""
+    from datetime import UTC, datetime
+
+    from tocsin.notifiers.registry import put_notifier
+    from tocsin.server.notifier_files import notifiers_in
+
+    found, now = notifiers_in(target), datetime.now(UTC)
+    with opened() as store, store.begin() as session:
+        for block in found:
+            put_notifier(session, block, now)
+    show_rows([{"name": block.name, "change": "put"} for block in found], output, ("name", "change"), "")
+
+
+@app.command
 def ls(*, output: Output = "table") -> None:
     """List notifiers; their secrets are not shown."""
     with opened() as store, store.read() as session:
         rows = reads.notifiers(session)
-    nothing = "no notifiers; put them into a Python file and `tocsin automation apply` it"
+    nothing = "no notifiers; `tocsin notifier apply FILE` puts some on record"
     show_rows(rows, output, ("name", "kind", "config", "updated"), nothing)
 
 
@@ -41,7 +56,10 @@ def preview(
     *,
     event: Annotated[UUID | None, Parameter(help="The message that this event leads to.")] = None,
     automation: Annotated[str | None, Parameter(help="By this automation (default: by each that tells it).")] = None,
-    alert: Annotated[str | None, Parameter(help="That of an alert in JSON instead: a FILE, or - for stdin.")] = None,
+    alert: Annotated[
+        str | None,
+        Parameter(help="That of an alert (JSON) instead: a FILE, or - for stdin.", allow_leading_hyphen=True),
+    ] = None,
     minimal: Annotated[bool, Parameter(help="As it is sent again when the channel refused it.", negative=())] = False,
 ) -> None:
     """Print, as JSON, the exact body that would be sent. Secrets are masked; nothing is written, nobody is told.
