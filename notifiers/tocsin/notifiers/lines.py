@@ -34,11 +34,13 @@ _POSTGRESQL: Final = (
     f"{_INTO} SELECT {', '.join(f'{name}::jsonb' if name in _JSON else name for name in _NAMES)} "  # noqa: S608
     f"FROM unnest({', '.join(f'%b::{kind}[]' for kind in _TYPES)}) AS new ({', '.join(_NAMES)}) {_ANEW}"
 )
+_ITEMS: Final = _NAMES.index("items")
+_WORDS: Final = _NAMES.index("words")
 _AT_ONCE: Final = 1_000
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert of one incident: the columns of an `AlertRow` as a value."""
+class Line(msgspec.Struct, frozen=True):
+    """One alert of one incident: the columns of an `AlertRow` as a value, in their order."""
 
     incident_id: UUID
     fingerprint: UUID
@@ -139,10 +141,10 @@ def _lines(session: Session, statement: Select[Any]) -> list[Line]:  # Any: its 
 
 
 def _line(row: Row[Any]) -> Line:  # Any: its columns
-    values = row._asdict()
-    values["items"] = tuple(values["items"])
-    values["words"] = {name: (UUID(event), subject, body) for name, (event, subject, body) in values["words"].items()}
-    return Line(**values)
+    values = list(row)
+    values[_ITEMS] = tuple(values[_ITEMS])
+    values[_WORDS] = {name: (UUID(event), subject, body) for name, (event, subject, body) in values[_WORDS].items()}
+    return Line(*values)
 
 
 def _json(value: object) -> str:
