@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def block(slack: SlackStandIn) -> Slack:
-    return Slack(name="slack", token=SecretStr(slack.token), channel=slack.channel, api_url=slack.api_url)
+    token, signing = SecretStr(slack.token), SecretStr(slack.signing_secret)
+    return Slack(name="slack", token=token, channel=slack.channel, api_url=slack.api_url, signing_secret=signing)
 
 
 @pytest.fixture
@@ -93,6 +94,15 @@ async def test_a_line_comes_once_through_the_outbox(slack: SlackStandIn, desk: D
     await desk.dispatcher.close()
     assert len(said(slack)) == 1
     assert desk.states("slack")[-1] == "resolve delivered"
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+async def test_there_is_nothing_to_press_under_news(slack: SlackStandIn, desk: Desk, lasting: bool) -> None:
+    desk.put(block(slack))
+    desk.fire("slack", lasting=lasting)
+    await desk.dispatcher.run_due()
+    await desk.dispatcher.close()
+    assert bool(slack.messages[0].buttons) is lasting
 
 
 async def test_many_stories_at_once_keep_slacks_limits(

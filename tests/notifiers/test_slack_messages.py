@@ -93,6 +93,7 @@ def actions(message: Message) -> list[str]:
         pytest.param({"action": "update", "state": "resolved"}, [], id="resolved"),
         pytest.param({"action": "resolve"}, [], id="over"),
         pytest.param({"action": "test"}, [], id="a test"),
+        pytest.param({"lasting": False}, [], id="news"),
     ],
 )
 def test_there_are_buttons_while_there_is_something_to_do(

@@ -86,6 +86,7 @@ def view_of(
         flapping=case.flapping,
         muted=shown.muted,
         level=case.rounds * len(node.escalation) + case.level,
+        lasting=incident.lasting,
     )
 
 

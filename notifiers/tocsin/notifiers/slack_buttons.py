@@ -35,7 +35,7 @@ class Place:
 
 def buttons(view: View, notifier: str) -> Block | None:
     """The block of buttons for `view`; None when there is nothing to do about it (any more)."""
-    if view.over or view.state == "resolved" or view.action == "test":
+    if view.over or view.state == "resolved" or view.action == "test" or not view.lasting:
         return None
     elements = [_taking(view), _button(RESOLVE, "Resolve", view.incident), _silence(view.incident)]
     # Another block_id at each revision: a select would go on showing what was chosen before.

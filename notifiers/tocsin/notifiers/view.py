@@ -17,6 +17,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     `items` lists what the incident is about, one line each, newest first; `total` is how many there are in truth;
     `muted` of its alerts are silenced and not among them. `level` counts the steps of escalation behind it.
+    What is not `lasting` is news: it stands for nothing that could be acknowledged or be over.
     """
 
     delivery: UUID
@@ -38,6 +39,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     flapping: bool = False
     muted: int = 0
     level: int = 0
+    lasting: bool = True
 
     @property
     def over(self) -> bool:
