@@ -49,6 +49,7 @@ def test_matchers_are_read_as_alertmanager_reads_them(text: str, said: list[str]
         pytest.param('a=~"("', 5, "regular expression '(' cannot be read: missing )", id="a bad expression"),
         pytest.param('a=~"a)|(?:b"', 5, "unexpected )", id="an expression that would break out of its anchors"),
         pytest.param('a=~"(a)\\\\1"', 5, "invalid escape sequence", id="a back reference"),
+        pytest.param('a=~"x\\\\C"', 5, "asks for a byte", id="half a character"),
         pytest.param('""=x', 2, "the name of a label", id="no name"),
         pytest.param('a="\\xff"', 4, "not UTF-8", id="half a character"),
         pytest.param("é=b d", 5, "put a comma", id="columns are characters"),

@@ -38,6 +38,9 @@ _ESCAPE: Final = re.compile(
     r"|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|(?P<wrong>.))",
     re.DOTALL,
 )
+_ONE_BYTE: Final = re.compile(r"(?:[^\\]|\\[^C])*\\C", re.DOTALL)
+"""What RE2 takes in C++ and not in Go, so not in Alertmanager: half a character."""
+
 _ONE: Final = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 
 
@@ -105,6 +108,8 @@ def checked(matcher: Matcher) -> Matcher:
     _encoded(matcher.name)
     _encoded(matcher.value)
     if matcher.op in ("=~", "!~"):
+        if _ONE_BYTE.match(matcher.value):
+            raise Invalid(rf"the regular expression {matcher.value[:200]!r} asks for a byte; write . and not \C")
         _compiled(matcher.value)
     return matcher
 
