@@ -4,11 +4,14 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from tests.notifiers.office import Office
 from tocsin.events.clock import ManualClock
 from tocsin.events.errors import NotFound
 from tocsin.notifiers.act import Acknowledge, Resolve, Silence, Unacknowledge
+from tocsin.notifiers.blocks import SlackWebhook
+from tocsin.notifiers.registry import put_notifier
 from tocsin.notifiers.route import Route
 from tocsin.notifiers.words import CALLS
 from tocsin.store.engine import Store
@@ -149,6 +152,17 @@ def test_a_storm_is_told_as_one(office: Office) -> None:
     assert {row.state for row in office.incidents()} == {"resolved"}
     ends = [row for row in office.deliveries("pager") if row.action == "resolve" and row.state == "pending"]
     assert len(ends) == CALLS + 1
+
+
+@pytest.mark.parametrize(("most", "told"), [(None, 60), (5, 6)])
+def test_how_many_are_a_storm_is_the_notifiers_own(office: Office, most: int | None, told: int) -> None:
+    with office.store.begin() as session:
+        put_notifier(
+            session, SlackWebhook(name="hook", url=SecretStr("https://hooks.example/services/T/B/x"), storm=most)
+        )
+    office.fire(*[f"a{number}" for number in range(60)], to="@hook")
+    office.pass_time(10)
+    assert office.said("hook").count("trigger") == told
 
 
 def test_a_storm_of_one_receiver_is_not_that_of_another(office: Office) -> None:

@@ -60,7 +60,7 @@ def test_no_secret_is_in_the_rows_or_the_list(store: Store) -> None:
     shown += "".join(f"{block!r} {block.model_dump_json()}" for block in BLOCKS)
     assert [secret for secret in SECRETS if secret in shown] == []
     assert [each.name for each in listed] == ["hook", "pagerduty", "slack", "webhook"]
-    assert listed[0].config == {"url": "https://hooks.slack.com/(redacted)"}
+    assert listed[0].config == {"storm": 20, "url": "https://hooks.slack.com/(redacted)"}
 
 
 def test_an_unknown_name_is_told_the_known_ones(store: Store) -> None:

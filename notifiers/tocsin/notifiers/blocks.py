@@ -75,12 +75,16 @@ Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Block(BaseModel):
-    """A notifier by name. Two blocks are equal when their fields are; changing one means putting a new one."""
+    """A notifier by name. Two blocks are equal when their fields are; changing one means putting a new one.
+
+    More than `storm` incidents that call it within a minute are told as one; None: each is always told.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Name
     kind: str
+    storm: Annotated[int, Field(ge=1, le=1_000_000)] | None = 20
     updates: ClassVar[bool] = False
     """Whether it can be told of a change while the incident is open."""
     acknowledges: ClassVar[bool] = False

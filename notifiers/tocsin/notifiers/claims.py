@@ -112,8 +112,10 @@ def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> S
     if row.lease != claimed.lease:
         return None
     waiting = [other for other in rows if other.revision > row.revision and other.state == "pending"]
-    updates = claimed.notifier is not None and KINDS[claimed.notifier.kind].updates
-    if not updates:  # a pager learns behind its call that somebody is at it; that does not take the call's place
+    block = KINDS.get(claimed.notifier.kind) if claimed.notifier is not None else None
+    if (
+        block is None or not block.updates
+    ):  # a pager learns behind its call that somebody is at it; that does not take the call's place
         waiting = [other for other in waiting if other.action != "acknowledge"]
     progress = Progress(row.tries, row.since, row.minimal, row.maybe_told, overtaken=bool(waiting))
     step = next_state(progress, tried.outcome, tried.at, jitter)
