@@ -1,22 +1,28 @@
-"""The Python of docs/notifiers.md, run from top to bottom as a reader would."""
+"""The Python of docs/notifiers.md and docs/pagerduty.md, run from top to bottom as a reader would."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 from tocsin.notifiers.registry import list_notifiers
 from tocsin.store.engine import Store
 
-PAGE = Path(__file__).parents[2] / "docs" / "notifiers.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_examples_of_the_page_run() -> None:
-    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(code) == 2
+@pytest.mark.parametrize(
+    ("name", "blocks", "put"),
+    [("notifiers.md", 4, ["bot", "oncall", "ops", "pager"]), ("pagerduty.md", 2, ["changes", "pager"])],
+)
+def test_the_examples_of_the_page_run(name: str, blocks: int, put: list[str]) -> None:
+    code = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code) == blocks
     page: dict[str, object] = {}
     for block in code:
-        exec(compile(block, str(PAGE), "exec"), page)  # the page's own code
+        exec(compile(block, name, "exec"), page)  # the page's own code
     store = page["store"]
     assert isinstance(store, Store)
     with store.read() as session:
-        assert [listed.name for listed in list_notifiers(session)] == ["bot", "oncall", "ops", "pager"]
+        assert [listed.name for listed in list_notifiers(session)] == put
     store.close()

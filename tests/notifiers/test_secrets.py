@@ -47,51 +47,63 @@ def planted(
 ) -> list[AnyBlock]:
     """Two notifiers of each kind, each with secrets of its own in every field that has one: twenty and more."""
     found: list[AnyBlock] = []
-    for number in range(2):
-        token = f"xoxb-planted-{number}-pdFZKVeTuE8sk7oOcHrzqqgy"
-        path = f"services/T{number}/B{number}/planted{number}XXXXXXXXXXXXXXXX"
-        signing = "whsec_" + base64.b64encode(f"planted signing secret {number}".encode().ljust(32)).decode()
-        found += [
-            Slack(
-                name=f"slack{number}",
-                token=SecretStr(token),
-                channel=slack.channel,
-                api_url=slack.api_url,
-                signing_secret=SecretStr(f"planted-signing-of-slack-{number}"),
-                app_token=SecretStr(f"xapp-planted-{number}-pdFZKVeTuE8sk7oOc"),
-            ),
-            SlackWebhook(name=f"hook{number}", url=SecretStr(f"{slack.address}/{path}")),
-            PagerDuty(
-                name=f"pager{number}",
-                routing_key=SecretStr(f"planted{number}".ljust(32, "z")),
-                url=pagerduty.url,
-                webhook_secret=SecretStr(f"planted-webhook-secret-{number}, planted-second-secret-{number}"),
-            ),
-            PagerDutyChanges(
-                name=f"changes{number}", routing_key=SecretStr(f"changed{number}".ljust(32, "z")), url=pagerduty.url
-            ),
-            Email(
-                name=f"mail{number}",
-                host=mail.host,
-                port=mail.port,
-                ca_file=mail.ca_file,
-                user=SecretStr(f"planted-user-{number}"),
-                password=SecretStr(f"planted-mail-password-{number}"),
-                sender="tocsin@orders.example",
-                recipients=("oncall@orders.example",),
-            ),
-            Apprise(
-                name=f"apprise{number}",
-                url=SecretStr(f"json://me:planted-apprise-pass-{number}@{receiver.host}/planted-apprise-path-{number}"),
-            ),
-            Webhook(
-                name=f"webhook{number}",
-                url=SecretStr(f"http://me:planted{number}word@{receiver.host}/in?token=planted{number}token0123456"),
-                secret=SecretStr(signing),
-                allow_private=(receiver.host,),
-            ),
-        ]
+    for number in (0, 1):
+        found += [*of_slack(number, slack), *of_pagerduty(number, pagerduty), *others(number, receiver, mail)]
     return found
+
+
+def of_slack(number: int, slack: SlackStandIn) -> list[AnyBlock]:
+    path = f"services/T{number}/B{number}/planted{number}XXXXXXXXXXXXXXXX"
+    return [
+        Slack(
+            name=f"slack{number}",
+            token=SecretStr(f"xoxb-planted-{number}-pdFZKVeTuE8sk7oOcHrzqqgy"),
+            channel=slack.channel,
+            api_url=slack.api_url,
+            signing_secret=SecretStr(f"planted-signing-of-slack-{number}"),
+            app_token=SecretStr(f"xapp-planted-{number}-pdFZKVeTuE8sk7oOc"),
+        ),
+        SlackWebhook(name=f"hook{number}", url=SecretStr(f"{slack.address}/{path}")),
+    ]
+
+
+def of_pagerduty(number: int, pagerduty: PagerDutyStandIn) -> list[AnyBlock]:
+    changed = SecretStr(f"changed{number}".ljust(32, "z"))
+    return [
+        PagerDuty(
+            name=f"pager{number}",
+            routing_key=SecretStr(f"planted{number}".ljust(32, "z")),
+            url=pagerduty.url,
+            webhook_secret=SecretStr(f"planted-webhook-secret-{number}, planted-second-secret-{number}"),
+        ),
+        PagerDutyChanges(name=f"changes{number}", routing_key=changed, url=pagerduty.url),
+    ]
+
+
+def others(number: int, receiver: WebhookStandIn, mail: SmtpStandIn) -> list[AnyBlock]:
+    signing = "whsec_" + base64.b64encode(f"planted signing secret {number}".encode().ljust(32)).decode()
+    return [
+        Email(
+            name=f"mail{number}",
+            host=mail.host,
+            port=mail.port,
+            ca_file=mail.ca_file,
+            user=SecretStr(f"planted-user-{number}"),
+            password=SecretStr(f"planted-mail-password-{number}"),
+            sender="tocsin@orders.example",
+            recipients=("oncall@orders.example",),
+        ),
+        Apprise(
+            name=f"apprise{number}",
+            url=SecretStr(f"json://me:planted-apprise-pass-{number}@{receiver.host}/planted-apprise-path-{number}"),
+        ),
+        Webhook(
+            name=f"webhook{number}",
+            url=SecretStr(f"http://me:planted{number}word@{receiver.host}/in?token=planted{number}token0123456"),
+            secret=SecretStr(signing),
+            allow_private=(receiver.host,),
+        ),
+    ]
 
 
 def secrets_of(blocks: list[AnyBlock]) -> list[str]:
