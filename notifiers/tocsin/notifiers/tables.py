@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-import tocsin.notifiers.channel_tables  # noqa: F401 - named here, so that a new database gets it
-import tocsin.notifiers.routing_tables  # noqa: F401 - named here, so that a new database gets it
+# The room's other tables are named here, so that a new database gets them.
+import tocsin.notifiers.channel_tables
+import tocsin.notifiers.routing_tables
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.notifiers.case import LIVE
 from tocsin.store.types import Json, UtcDateTime
