@@ -31,6 +31,15 @@ VIEWS: dict[str, dict[str, Any]] = {
     "trigger": {},
     "update": {"action": "update", "revision": 2, "at": LATER, "subject": "daily-order-etl failed twice"},
     "resolve": {"action": "resolve", "revision": 3, "at": LATER},
+    "acknowledge": {
+        "action": "acknowledge",
+        "revision": 2,
+        "at": LATER,
+        "state": "acknowledged",
+        "acked_by": "Ada",
+        "route": "oncall/etl",
+        "level": 1,
+    },
     "test": {"action": "test", "severity": "info", "labels": {}},
     "many": {
         "severity": "critical",

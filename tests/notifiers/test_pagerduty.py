@@ -37,8 +37,8 @@ ACKNOWLEDGED: dict[str, Any] = {
     "level": 2,
 }
 PAYLOADS = {
-    "pagerduty-acknowledge": (render_pagerduty, ACKNOWLEDGED),
-    "pagerduty-repeat": (render_pagerduty, {"action": "repeat", "revision": 3}),
+    "pagerduty-linked-acknowledge": (render_pagerduty, ACKNOWLEDGED),
+    "pagerduty-linked-repeat": (render_pagerduty, {"action": "repeat", "revision": 3}),
     "pagerduty-changes-trigger": (render_change, {}),
     "pagerduty-changes-resolve": (render_change, {"action": "resolve", "revision": 2}),
     "pagerduty-changes-many": (render_change, VIEWS["many"]),

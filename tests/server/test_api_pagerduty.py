@@ -12,6 +12,8 @@ from sqlmodel import select
 
 from tests.server.conftest import Api, serving
 from tocsin.events.clock import SystemClock
+from tocsin.notifiers.act import Acknowledge
+from tocsin.notifiers.acts import act
 from tocsin.notifiers.blocks import PagerDuty, Webhook
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.outbox import notify
@@ -119,6 +121,21 @@ async def test_others_are_told_of_it(
     await deliver(sqlite_store)
     told = [message["type"] for message in receiver.messages]
     assert (told[0], told[-1]) == ("incident.opened", "incident.resolved")
+    assert not pagerduty.violations
+
+
+async def test_pagerduty_hears_what_was_acknowledged_elsewhere(
+    api: Api, pagerduty: PagerDutyStandIn, sqlite_store: Store
+) -> None:
+    alert = await open_alert(sqlite_store, pagerduty)
+    with sqlite_store.begin() as session:
+        number = session.exec(select(Incident.id)).one()
+        act(session, number, Acknowledge(by="Grace Hopper"), now())
+    await deliver(sqlite_store)
+    assert alert.state == "acknowledged"
+    assert pagerduty.calls[-1]["payload"]["custom_details"]["acknowledged_by"] == "Grace Hopper"
+    assert await asyncio.to_thread(pagerduty.wait, lambda: len(pagerduty.posted) == 1)
+    assert (incident(sqlite_store).state, incident(sqlite_store).acked_by) == ("acknowledged", "Grace Hopper")
     assert not pagerduty.violations
 
 

@@ -27,7 +27,7 @@ def render_webhook(view: View, *, minimal: bool) -> Message:
         "incident": str(view.incident),
         "dedup_key": view.dedup_key,
         "revision": view.revision,
-        "state": "resolved" if view.over else "open",
+        "state": "resolved" if view.over else view.state,
         "severity": view.severity,
         "subject": cut_json(clean(view.subject), SUBJECT_BYTES),
     }
@@ -48,6 +48,11 @@ def _particulars(view: View) -> dict[str, Any]:
     labels = sorted(view.labels.items())[:LABELS]
     return {
         "opened": view.opened.isoformat(),
+        "route": cut_json(clean(view.route), VALUE_BYTES),
+        "acknowledged_by": cut_json(clean(view.acked_by), VALUE_BYTES),
+        "flapping": view.flapping,
+        "silenced": view.muted,
+        "escalation": view.level,
         "body": cut_json(clean(view.body), BODY_BYTES),
         "labels": {_short(name): _short(value) for name, value in labels},
         "labels_total": len(view.labels),
