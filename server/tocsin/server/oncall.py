@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Final, Literal, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, exists, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from tocsin.events.codec import decode
@@ -48,14 +49,14 @@ def incidents(
     labels: Mapping[str, str] | None = None,
     limit: int = 50,
 ) -> list[IncidentView]:
-    """Incidents, the latest opened first. `route` finds those of its children too; `labels` all have to be there."""
+    """Incidents, the latest opened first. `route` finds those of its children too, `labels` are all of one alert."""
     statement = select(Incident).order_by(col(Incident.opened).desc(), col(Incident.id))
     if state is not None:
         statement = statement.where(col(Incident.state).in_(LIVE if state == "live" else (state,)))
     if route is not None:
         statement = statement.where(_below(route))
-    for name, value in (labels or {}).items():
-        statement = statement.where(_has(name, value))
+    if labels:
+        statement = statement.where(_has(labels))
     return [IncidentView.model_validate(row) for row in session.exec(statement.limit(limit))]
 
 
@@ -156,10 +157,11 @@ def _below(route: str) -> ColumnElement[bool]:
     return or_(col(Incident.route) == route, col(Incident.route).startswith(f"{route}/", autoescape=True))
 
 
-def _has(name: str, value: str) -> ColumnElement[bool]:
-    """Whether it carries this label, by its group or by its only alert."""
-    own = col(Incident.labels)[name].as_string()
-    return or_(own == value, col(Incident.grouped)[name].as_string() == value)
+def _has(labels: Mapping[str, str]) -> ColumnElement[bool]:
+    """Whether it has an alert with all these labels."""
+    alert = aliased(AlertRow)
+    carried = (col(alert.labels)[name].as_string() == value for name, value in labels.items())
+    return exists().where(col(alert.incident_id) == col(Incident.id), *carried)
 
 
 def _named(session: Session, table: type[Row], text: str, newest: ColumnElement[datetime], what: str) -> UUID:

@@ -52,7 +52,7 @@ async def list_incidents(
     state: Annotated[State | None, Query(description="Only those; `live`: not over yet.")] = None,
     route: Annotated[str | None, Query(description="Only those by this route, or a child of it.")] = None,
     label: Annotated[
-        list[str] | None, Query(description="Only those with this label, `name=value`; repeatable.")
+        list[str] | None, Query(description="Only those with such an alert: `name=value`; repeatable.")
     ] = None,
     limit: Limit = 50,
 ) -> list[IncidentView]:

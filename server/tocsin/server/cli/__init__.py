@@ -40,8 +40,8 @@ _COMMANDS: Final = (
     ("secret", "tocsin.server.cli.secret:app", _NOUNS, "Put, list and remove secrets; change the key."),
     ("route", "tocsin.server.cli.route:app", _NOUNS, "Apply, list, test and export routes: who is told of what."),
     ("silence", "tocsin.server.cli.silence:app", _NOUNS, "Add, list and end silences."),
-    ("incident", "tocsin.server.cli.incident:app", _NOUNS, "List incidents."),
-    ("delivery", "tocsin.server.cli.delivery:app", _NOUNS, "List deliveries of notifications."),
+    ("incident", "tocsin.server.cli.incident:app", _NOUNS, "Show, acknowledge, resolve, silence, explain incidents."),
+    ("delivery", "tocsin.server.cli.delivery:app", _NOUNS, "List and show deliveries, send dead ones again."),
     ("db", "tocsin.server.cli.db:app", _NOUNS, "Upgrade the database."),
 )
 

@@ -16,7 +16,7 @@ from tocsin.server.cli.out import Limit, Output, plain, print_json, show_one, sh
 from tocsin.server.oncall_views import RedrivenView
 from tocsin.server.routing import aware
 
-app = App(name="delivery", help="List and show deliveries of notifications; send dead ones again.")
+app = App(name="delivery", help="List and show deliveries, send dead ones again.")
 
 State = Literal["pending", "sending", "unknown", "delivered", "superseded", "dead"]
 Receiver = Annotated[str | None, Parameter(help="Only those to this notifier.")]

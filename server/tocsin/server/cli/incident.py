@@ -21,7 +21,7 @@ from tocsin.server.oncall import State
 from tocsin.server.oncall_explain import Paged
 from tocsin.server.routing import labels_in
 
-app = App(name="incident", help="List, show, acknowledge, resolve, silence and explain incidents.")
+app = App(name="incident", help="Show, acknowledge, resolve, silence, explain incidents.")
 
 Incident = Annotated[str, Parameter(help="Id of an incident, or its first letters.")]
 By = Annotated[str | None, Parameter(help="Who (default: you).")]
@@ -36,7 +36,7 @@ def ls(
     route: Annotated[
         str | None, Parameter(help="Only those by this route, or a child of it: oncall, oncall/db.")
     ] = None,
-    label: Annotated[tuple[str, ...], Parameter(help="Only those with this label: team=db. May be repeated.")] = (),
+    label: Annotated[tuple[str, ...], Parameter(help="Only those with such an alert: team=db. May be repeated.")] = (),
     limit: Limit = 50,
     output: Output = "table",
 ) -> None:
