@@ -13,7 +13,7 @@ from tocsin.notifiers import lines
 from tocsin.notifiers.act import Acknowledge, Act, Resolve, Silence, Unacknowledge
 from tocsin.notifiers.bounds import text
 from tocsin.notifiers.case import LIVE, Moment
-from tocsin.notifiers.episodes import carry, lock
+from tocsin.notifiers.episodes import carry, lock, put_down
 from tocsin.notifiers.matchers import Matcher, equals
 from tocsin.notifiers.quiet import forget_world
 from tocsin.notifiers.silences import add_silence
@@ -49,7 +49,9 @@ def act(session: Session, incident: UUID, act: Act, now: datetime) -> Incident:
         case _ as never:
             assert_never(never)
     moment = Moment(now=now, firing=firing, severity=read_severity(row.severity), act=known)
-    take_echoes(session, carry(session, row, moment), now)
+    carried = carry(session, row, moment)
+    put_down(session, carried.events)
+    take_echoes(session, carried.echoes, now)
     return row
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, exists, or_
+from sqlalchemy import ColumnElement, and_, exists, or_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
@@ -21,7 +21,7 @@ from tocsin.notifiers.redact import redact
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.tables import Attempt, Delivery, Incident, NotifierRow, ReceiverState
 from tocsin.notifiers.view import View, view_from_json, view_to_json
-from tocsin.store.engine import claimable, touch
+from tocsin.store.engine import claimable, insert_new, touch
 from tocsin.store.log import append
 
 REASON = 500
@@ -173,7 +173,17 @@ def _apply(session: Session, row: Delivery, step: Step, now: datetime) -> None:
     row.handle, row.lease, row.updated = step.handle, None, now
     session.add(row)
     if step.not_before is not None:
-        session.merge(ReceiverState(receiver=row.receiver, not_before=step.not_before, reason=row.reason))
+        _leave_alone(session, row.receiver, step.not_before, row.reason)
+
+
+def _leave_alone(session: Session, receiver: str, until: datetime, reason: str | None) -> None:
+    """Nothing is sent to the receiver before `until`; of several such wishes, at the same time too, the longest holds."""
+    asked = {"not_before": until, "reason": reason}
+    if insert_new(session, ReceiverState, [{"receiver": receiver, **asked}]):
+        return
+    shorter = or_(col(ReceiverState.not_before).is_(None), col(ReceiverState.not_before) < until)
+    mine = update(ReceiverState).where(col(ReceiverState.receiver) == receiver, shorter)
+    session.connection().execute(mine.values(asked))
 
 
 def _let_go(session: Session, waiting: list[Delivery], now: datetime) -> None:

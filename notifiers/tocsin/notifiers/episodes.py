@@ -3,9 +3,9 @@
 Whoever changes an incident holds its row; incidents are locked in the order of their ids, storms after all others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,7 @@ from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.case import Case, Fact, Moment, Move
 from tocsin.notifiers.incident import advance, due
 from tocsin.notifiers.incident_events import event_of
+from tocsin.notifiers.lines import Line
 from tocsin.notifiers.node import Node, node_from_json
 from tocsin.notifiers.quiet import why_quiet
 from tocsin.notifiers.registry import CHANNEL
@@ -41,20 +42,36 @@ def lock(session: Session, incidents: Iterable[UUID]) -> dict[UUID, Incident]:
     return found
 
 
-def carry(session: Session, incident: Incident, moment: Moment) -> list[Alert]:
-    """Carry out what follows from `moment`: the row, deliveries, events. What storms must hear of it is the result."""
+class Carried(NamedTuple):
+    """What has still to be put down of moves: events for the log, and what storms must hear."""
+
+    events: list[Event]
+    echoes: list[Alert]
+
+
+def carry(session: Session, incident: Incident, moment: Moment, line: Line | None = None) -> Carried:
+    """Carry out what follows from `moment`: the row and its deliveries. `line`: the only one of it, when it is known.
+
+    Nothing is read of the incident that is not in its row or was not flushed: the caller may flush once for many.
+    """
     node, case = node_from_json(incident.node), case_of(incident)
     move = _judged(session, incident, node, case, moment)
     write(incident, move.case, node, moment.now)
     session.add(incident)
-    speech = Speech(session, incident, move.case, node, moment.now)
+    speech = Speech(session, incident, move.case, node, moment.now, line)
     for word in move.words:
         speech.say(word)
     if move.words and "looks" in vars(speech):
         incident.subject = speech.looks.subject
-    append(session, [_event(incident, speech, fact, moment) for fact in move.facts])
+    events = [_event(incident, speech, fact, moment) for fact in move.facts]
+    return Carried(events, _echoes(incident, speech, move, moment.now))
+
+
+def put_down(session: Session, events: Sequence[Event]) -> None:
+    """Flush what was carried, write its events, and say that something may be due."""
+    session.flush()
+    append(session, events)
     touch(session, CHANNEL)
-    return _echoes(incident, speech, move, moment.now)
 
 
 def _judged(session: Session, incident: Incident, node: Node, case: Case, moment: Moment) -> Move:

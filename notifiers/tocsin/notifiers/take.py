@@ -17,11 +17,12 @@ from msgspec.structs import replace
 from sqlmodel import Session
 
 from tocsin.events.errors import Unavailable
+from tocsin.events.model import Event
 from tocsin.notifiers import lines
 from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.bounds import KEY_SHOWN, bounded
 from tocsin.notifiers.case import LIVE, Moment
-from tocsin.notifiers.episodes import carry, case_of, lock
+from tocsin.notifiers.episodes import carry, case_of, lock, put_down
 from tocsin.notifiers.fit import clean, cut
 from tocsin.notifiers.incident import higher
 from tocsin.notifiers.inhibitions import Source, note_sources
@@ -32,11 +33,9 @@ from tocsin.notifiers.opening import latest_of, live_of, open_new
 from tocsin.notifiers.placing import Placer, Spot
 from tocsin.notifiers.quiet import forget_world, world_of_session
 from tocsin.notifiers.redact import redacted_logger
-from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.view import Severity
 from tocsin.notifiers.words import Speech, reword
-from tocsin.store.engine import touch
 
 TRIES: Final = 5
 _LOG = redacted_logger("tocsin.notifiers.take")
@@ -90,6 +89,7 @@ class _Group:
         self.changed = False
         self.to: list[str] = []
         self.joining: list[str] = []
+        self.line: Line | None = None
 
     @property
     def direct(self) -> bool:
@@ -99,6 +99,12 @@ class _Group:
         """Go by the route as it is now."""
         if node != self.node:
             self.node, self.incident.node = node, node_to_json(node)
+
+    @property
+    def alone(self) -> Line | None:
+        """Its only line that fires, when that is known."""
+        first = self.firing == 1 and self.line is not None and self.line.status == "firing"
+        return self.line if self.direct or first else None
 
     def speech(self, session: Session, now: datetime) -> Speech:
         """Somebody to say something of it as it is."""
@@ -131,10 +137,17 @@ class _Batch:
         self._late: dict[tuple[UUID, UUID], UUID] = {}
         self._lines: dict[Place, Line] = {}
         self._dirty: dict[Place, Line] = {}
+        self._events: list[Event] = []
         self.echoes: list[Alert] = []
 
     def run(self) -> list[list[Incident]]:
         """Everything up to an alert that fires when its incident has ended in this very batch."""
+        with self._session.no_autoflush:
+            found = self._run()
+        put_down(self._session, self._events)
+        return found
+
+    def _run(self) -> list[list[Incident]]:
         self._assemble()
         found: list[list[Incident]] = []
         for signal in self._signals:
@@ -145,7 +158,6 @@ class _Batch:
         for group in sorted(self._groups.values(), key=lambda group: group.incident.id):
             if group.changed:
                 self._carry(group)
-        touch(self._session, CHANNEL)
         return found
 
     def _assemble(self) -> None:
@@ -231,7 +243,7 @@ class _Batch:
             place = heard.line.incident_id, heard.line.fingerprint
             if heard.step > 0:
                 self._held.setdefault(place[1], []).append((place[0], alert.source))
-            self._lines[place] = self._dirty[place] = heard.line
+            self._lines[place] = self._dirty[place] = group.line = heard.line
         if not (heard.news or heard.joins or heard.step):
             return
         before, group.firing = group.firing, group.firing + heard.step
@@ -270,7 +282,9 @@ class _Batch:
             forget_world(self._session)
 
     def _carry(self, group: _Group) -> None:
-        self.echoes += carry(self._session, group.incident, group.moment(self._now))
+        carried = carry(self._session, group.incident, group.moment(self._now), group.alone)
+        self._events += carried.events
+        self.echoes += carried.echoes
 
 
 def _joined(node: Node, spot: Spot) -> Node:

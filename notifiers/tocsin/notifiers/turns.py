@@ -6,9 +6,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, bindparam
 from sqlmodel import Session, col, func, select
 
-from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.case import LIVE, Moment
-from tocsin.notifiers.episodes import carry
+from tocsin.notifiers.episodes import Carried, carry, put_down
 from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.take import take_echoes
@@ -35,15 +34,14 @@ def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
     """Advance the incidents that are due, the longest due first; how many. Those that others hold are left to them."""
     due = select(Incident).where(_live(), col(Incident.due) <= now).order_by(col(Incident.due), col(Incident.id))
     rows = session.exec(claimable(session, due.limit(limit))).all()
-    echoes: list[Alert] = []
-    for row in rows:
-        echoes += _advanced(session, row, now)
-    take_echoes(session, echoes, now)
+    carried = [_advanced(session, row, now) for row in rows]
+    put_down(session, [event for one in carried for event in one.events])
+    take_echoes(session, [echo for one in carried for echo in one.echoes], now)
     return len(rows)
 
 
-def _advanced(session: Session, row: Incident, now: datetime) -> list[Alert]:
-    """What storms must hear of the turn; one that goes wrong is undone, tried again later, and hurts no other."""
+def _advanced(session: Session, row: Incident, now: datetime) -> Carried:
+    """One turn; one that goes wrong is undone, tried again later, and hurts no other."""
     try:
         with session.begin_nested():
             return carry(session, row, Moment(now=now, firing=row.firing, severity=read_severity(row.severity)))
@@ -53,7 +51,7 @@ def _advanced(session: Session, row: Incident, now: datetime) -> list[Alert]:
         _LOG.exception("incident %s cannot be advanced, it is tried again in a minute", row.id)
         row.due = now + AGAIN
         session.add(row)
-        return []
+        return Carried([], [])
 
 
 # The states are written out, not parameters: only then the databases see that the partial index has these rows.

@@ -17,11 +17,13 @@ from tocsin.notifiers.case import Case, Word
 from tocsin.notifiers.delivery import (
     OVER_BEFORE_TOLD,
     Decision,
+    Known,
     on_acknowledge,
     on_repeat,
     on_resolve,
     on_trigger,
 )
+from tocsin.notifiers.lines import Line
 from tocsin.notifiers.node import STORM, Node
 from tocsin.notifiers.picture import Picture, picture, view_of
 from tocsin.notifiers.quiet import open_lines
@@ -44,7 +46,10 @@ class Speech:
     in `storming` a storm speaks from now on.
     """
 
-    def __init__(self, session: Session, incident: Incident, case: Case, node: Node, now: datetime) -> None:
+    def __init__(
+        self, session: Session, incident: Incident, case: Case, node: Node, now: datetime, line: Line | None = None
+    ) -> None:
+        self._line = line
         self._session, self._incident, self._case, self._node, self._now = session, incident, case, node, now
         self.owed: list[str] = []
         self.spared: list[str] = []
@@ -53,17 +58,20 @@ class Speech:
     @cached_property
     def looks(self) -> Picture:
         """The picture of the incident, made when somebody is to see it."""
-        return look(self._session, self._incident, self._node, self._now)
+        known = None if self._line is None else [self._line]
+        return look(self._session, self._incident, self._node, self._now, known)
 
     def say(self, word: Word) -> None:
         """Put down what each of its receivers must learn."""
         for receiver in self._whom(word):
             if receiver in self._incident.storms:
                 continue
-            rows = past.current(self._session, self._incident.id, receiver, word.revision)
+            first = word.revision == 1 and word.to != "told"  # nothing was ever put down of it
+            rows = [] if first else past.current(self._session, self._incident.id, receiver, word.revision)
             if any(row.revision == word.revision for row in rows):
                 continue
-            decision = self._judge(word, receiver, rows)
+            known = [] if first else past.known(self._session, self._incident, receiver, rows)
+            decision = self._judge(word, receiver, known)
             if word.action == "resolve":
                 (self.owed if decision.put_state == "pending" else self.spared).append(receiver)
             if decision.put == "trigger" and self._is_storm(receiver):
@@ -87,8 +95,7 @@ class Speech:
             case names:
                 return list(dict.fromkeys(names))
 
-    def _judge(self, word: Word, receiver: str, rows: Sequence[Delivery]) -> Decision:
-        known = past.known(self._session, self._incident, receiver, rows)
+    def _judge(self, word: Word, receiver: str, known: Sequence[Known]) -> Decision:
         block = block_of(self._session, receiver)
         updates, acknowledges = (block.updates, block.acknowledges) if block else (False, False)
         match word.action:
@@ -149,10 +156,12 @@ def reword(session: Session, incident: UUID, receiver: str, subject: str, body: 
             session.add(row)
 
 
-def look(session: Session, incident: Incident, node: Node, now: datetime) -> Picture:
-    """The incident as people should see it at `now`: without what is silenced in it."""
+def look(
+    session: Session, incident: Incident, node: Node, now: datetime, known: Sequence[Line] | None = None
+) -> Picture:
+    """The incident as people should see it at `now`: without what is silenced in it. `known`: all lines of it."""
     listed = open_lines(session, incident.id, node, now)
-    return picture(session, incident) if listed is None else picture(session, incident, *listed)
+    return picture(session, incident, known) if listed is None else picture(session, incident, *listed)
 
 
 def block_of(session: Session, receiver: str) -> type[AnyBlock] | None:
