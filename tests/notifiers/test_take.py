@@ -132,6 +132,17 @@ def test_a_late_end_of_an_older_source_changes_nothing(office: Office) -> None:
     assert office.states() == ["oncall{team=db} waiting 0"]
 
 
+def test_a_new_source_counts_whatever_the_clock_of_its_host_says(office: Office) -> None:
+    behind, critical = office.clock.now() - 100 * S, {"severity": "critical"}
+    office.fire("x", source="x/1", labels=critical)
+    office.over("x", source="x/1", labels=critical)
+    office.fire("x", source="x/2", labels=critical, at=behind)
+    assert office.states()[-1].endswith(" open 1")
+    office.over("x", source="x/2", labels=critical, at=behind)
+    office.fire("x", source="x/2", labels=critical, at=behind - S)  # before its own end
+    assert {state.partition("} ")[2] for state in office.states()} == {"resolved 0"}
+
+
 def test_an_edited_or_removed_route_orphans_nothing(office: Office) -> None:
     office.fire("db1", "db2")
     office.pass_time(30)
