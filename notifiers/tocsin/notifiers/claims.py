@@ -177,7 +177,7 @@ def _apply(session: Session, row: Delivery, step: Step, now: datetime) -> None:
 
 
 def _leave_alone(session: Session, receiver: str, until: datetime, reason: str | None) -> None:
-    """Nothing is sent to the receiver before `until`; of several such wishes, at the same time too, the longest holds."""
+    """Nothing is sent to the receiver before `until`; of several such wishes the longest holds."""
     asked = {"not_before": until, "reason": reason}
     if insert_new(session, ReceiverState, [{"receiver": receiver, **asked}]):
         return
