@@ -102,3 +102,19 @@ async def test_what_has_to_be_left_alone_keeps_its_pace_too(desk: Desk, slack: S
     await desk.dispatcher.run_due()
     assert len(desk.attempts("hook")) > tried
     await desk.dispatcher.close()
+
+
+@pytest.mark.parametrize(("name", "told"), [("slack", 24), ("hook", 12)])
+async def test_slack_never_has_to_say_429(
+    desk: Desk, clock: ManualClock, slack: SlackStandIn, name: str, told: int
+) -> None:
+    """Calls and their changes, as quickly as they come, against the limits that Slack documents."""
+    slack.limits.on, slack.limits.now = True, lambda: clock.now().timestamp()
+    for _ in range(2):
+        storm(desk, name, count=12)
+        for _ in range(60):
+            await desk.dispatcher.run_due()
+            desk.pass_time(0.5)
+    assert slack.limits.refused == 0
+    assert desk.attempts(name) == ["delivered"] * told
+    await desk.dispatcher.close()

@@ -95,8 +95,11 @@ class Block(BaseModel):
     """How often it may be spoken to; a field `per_minute` of the block goes before it."""
 
 
-SLACK: Final = Rate(per_minute=60, burst=4)
+SLACK_WEBHOOK: Final = Rate(per_minute=60, burst=4)
 """One message a second in a channel, and four that come together go together."""
+
+SLACK: Final = Rate(per_minute=50, burst=4)
+"""A message may be changed fifty times a minute (tier 3), which is less than may be posted."""
 
 
 class SlackWebhook(Block):
@@ -104,7 +107,7 @@ class SlackWebhook(Block):
 
     kind: Literal["slack-webhook"] = "slack-webhook"
     url: Annotated[SecretStr, AfterValidator(_secret_url)]
-    rate: ClassVar[Rate | None] = SLACK
+    rate: ClassVar[Rate | None] = SLACK_WEBHOOK
 
 
 class Slack(Block):
