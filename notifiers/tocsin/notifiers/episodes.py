@@ -17,7 +17,7 @@ from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.case import Case, Fact, Moment, Move
 from tocsin.notifiers.incident import advance, due
 from tocsin.notifiers.incident_events import event_of
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import Node, node_from_json
 from tocsin.notifiers.quiet import why_quiet
 from tocsin.notifiers.registry import CHANNEL

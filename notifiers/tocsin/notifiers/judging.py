@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tocsin.notifiers.alert import Alert
-from tocsin.notifiers.lines import Line, Place
+from tocsin.notifiers.line import Line, Place
 
 
 class Heard(msgspec.Struct, frozen=True):

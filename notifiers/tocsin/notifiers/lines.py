@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -10,11 +10,10 @@ from sqlalchemy import ARRAY, Row, Select, Uuid, func, literal, tuple_, update
 from sqlalchemy import select as columns
 from sqlmodel import Session, col
 
+from tocsin.notifiers.line import Line, Place
 from tocsin.notifiers.tables import AlertRow
-from tocsin.notifiers.view import Severity
 
 T = TypeVar("T")
-Status = Literal["firing", "resolved", "closed", "news"]
 
 _NAMES: Final = (
     "incident_id", "fingerprint", "identity", "source", "status", "severity", "subject", "body", "labels", "items",
@@ -37,32 +36,6 @@ _POSTGRESQL: Final = (
 _ITEMS: Final = _NAMES.index("items")
 _WORDS: Final = _NAMES.index("words")
 _AT_ONCE: Final = 1_000
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One alert of one incident: the columns of an `AlertRow` as a value, in their order."""
-
-    incident_id: UUID
-    fingerprint: UUID
-    identity: str
-    source: str
-    status: Status
-    severity: Severity
-    subject: str
-    body: str
-    labels: dict[str, str]
-    items: tuple[str, ...]
-    total: int
-    words: dict[str, tuple[UUID, str, str]]
-    event_id: UUID
-    ended_by: UUID | None
-    starts: datetime
-    fired: datetime
-    ends: datetime | None
-
-
-Place = tuple[UUID, UUID]
-"""Incident and fingerprint."""
 
 
 def read_lines(session: Session, places: Iterable[Place]) -> dict[Place, Line]:

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, func, select
 
 from tocsin.notifiers import lines
 from tocsin.notifiers.case import Case
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import DIRECT, STORM, Node
 from tocsin.notifiers.tables import AlertRow, Incident
 from tocsin.notifiers.view import Action, Severity, View

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from tocsin.notifiers import lines
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import STORM, Node
 from tocsin.notifiers.suppression import Reason, World, muted, suppressed
 from tocsin.notifiers.worlds import load_world

@@ -27,7 +27,7 @@ from tocsin.notifiers.fit import clean, cut
 from tocsin.notifiers.incident import higher
 from tocsin.notifiers.inhibitions import Source, note_sources
 from tocsin.notifiers.judging import Heard, ended, fired, is_late, reworded
-from tocsin.notifiers.lines import Line, Place
+from tocsin.notifiers.line import Line, Place
 from tocsin.notifiers.node import DIRECT, Node, node_from_json, node_to_json
 from tocsin.notifiers.opening import latest_of, live_of, open_new
 from tocsin.notifiers.placing import Placer, Spot

@@ -23,7 +23,7 @@ from tocsin.notifiers.delivery import (
     on_resolve,
     on_trigger,
 )
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import STORM, Node
 from tocsin.notifiers.picture import Picture, picture, view_of
 from tocsin.notifiers.quiet import open_lines

@@ -18,7 +18,7 @@ from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.episodes import case_of
 from tocsin.notifiers.explained import Alerted, Facts, explain, route_name
 from tocsin.notifiers.knows import Sent, Tried
-from tocsin.notifiers.lines import Line
+from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import node_from_json
 from tocsin.notifiers.route import Tree
 from tocsin.notifiers.routes import get_tree
