@@ -149,7 +149,7 @@ def _is_key(key: SecretStr) -> SecretStr:
 
 
 RoutingKey = Annotated[SecretStr, AfterValidator(_is_key)]
-PerMinute = Annotated[int, Field(ge=1, le=10_000)]
+PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 Links = Annotated[dict[Annotated[str, Field(min_length=1, max_length=200)], HttpsUrl], Field(max_length=LINKS)]
 
 
