@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -12,13 +13,15 @@ from sqlmodel import select
 from tests.notifiers.office import Office
 from tocsin.events.clock import ManualClock
 from tocsin.events.errors import Invalid, NotFound
-from tocsin.notifiers.act import Resolve
+from tocsin.notifiers.act import Acknowledge, Act, Resolve, Unacknowledge
 from tocsin.notifiers.alert import Alert
+from tocsin.notifiers.audit import violations
 from tocsin.notifiers.route import Escalate, Route
 from tocsin.notifiers.routes import put_route, remove_route
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.notifiers.take import take
-from tocsin.store.engine import Store
+from tocsin.notifiers.turns import take_turns
+from tocsin.store.engine import AWAY, Store
 
 S = timedelta(seconds=1)
 ONCALL = Route(
@@ -251,6 +254,41 @@ def test_two_processes_take_alerts_of_one_group(office: Office) -> None:
     for incident in incidents:
         assert incident.firing == office.firing(incident.id)
     assert sum(incident.firing for incident in incidents) == 4 * 10 * 3
+
+
+def test_takers_dispatchers_and_people_at_once(office: Office) -> None:
+    """Groups open and close all the time under everybody's hands; who meets a deadlock tries again."""
+
+    def work(worker: int) -> None:
+        chance = Random(worker)
+        for _ in range(15):
+            again = True
+            while again:
+                again = False
+                try:
+                    step(chance, worker)
+                except AWAY:
+                    again = True
+
+    def step(chance: Random, worker: int) -> None:
+        if worker == 0:
+            with office.store.begin() as session:
+                take_turns(session, office.clock.now())
+        elif worker == 1 and office.incidents():
+            what: Act = chance.choice([Acknowledge(by="ann"), Unacknowledge(by="bob"), Resolve(by="eve")])
+            office.act(chance.choice(office.incidents()).id, what)
+        else:
+            names = [f"n{chance.randrange(6)}" for _ in range(chance.randrange(1, 6))]
+            to = chance.choice(["oncall", "@pager", "@slack"])
+            severity = {"severity": "critical"}
+            office.take(*[office.alert(name, to, over=chance.random() < 0.5, labels=severity) for name in names])
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(work, range(5)))
+    for incident in office.incidents():
+        assert incident.firing == office.firing(incident.id)
+    with office.store.read() as session:
+        assert violations(session, office.clock.now()) == []
 
 
 names = st.sampled_from(["db1", "db2", "web1"])

@@ -181,9 +181,11 @@ class _Batch:
         self._lines = lines.read_lines(self._session, places)
 
     def _has_ended(self, signal: _Signal, spot: Spot) -> bool:
-        """Whether the alert, which is not late, would come to an incident that is over."""
-        late = (spot.key_id, signal.print) in self._late
-        return not late and self._groups[self._by_key[spot.key_id]].incident.state not in LIVE
+        """Whether the alert, which is not late, would come to an incident that is over, or that others were to open."""
+        if (spot.key_id, signal.print) in self._late:
+            return False
+        group = self._groups.get(self._by_key[spot.key_id])
+        return group is None or group.incident.state not in LIVE
 
     def _find(self, firing: Sequence[tuple[_Signal, Spot]]) -> dict[UUID, UUID]:
         """The incident of each group: the live one, or a new one unless its alerts all come too late for that."""
