@@ -216,7 +216,7 @@ NEXT: list[tuple[str, Case, list[Sent], list[tuple[float, str]]]] = [
         "a silenced one",
         replace(QUIET, muted_until=at(7200), repeat_at=at(60)),
         [],
-        [(7200, "it is looked at again; until then silenced by ann until 05:00")],
+        [(7200, "it is looked at again; silenced by ann until 05:00")],
     ),
     (
         "a settling one",
@@ -277,7 +277,16 @@ def test_an_explanation_holds_route_suppression_and_what_comes() -> None:
     [alert] = found.alerts
     assert alert.quiet == "silenced by ann until 2026-03-02 03:01:00Z"
     assert Visited("oncall/db", "takes it", alert.route[2].asked) in alert.route
-    assert found.notes == []
+    assert found.notes == [
+        "nothing of what comes next is said while it lasts: silenced by ann until 2026-03-02 03:01:00Z"
+    ]
+
+
+def test_what_is_silenced_in_part_is_still_told() -> None:
+    silence = Silence(id=ID, matchers=read_matchers('team="db2"'), starts=NOW, ends=at(60), author="ann")
+    case = replace(OPEN, firing=2)
+    assert explain(facts(case=case, world=World(SilenceIndex([silence]))), NOW).notes == []
+    assert explain(facts(), NOW).notes == []
 
 
 NOTES: list[tuple[str, dict[str, Any], str]] = [

@@ -30,7 +30,7 @@ def coming(case: Case, node: Node, sent: Sequence[Sent] = (), waits: Mapping[str
 def _turns(case: Case, node: Node) -> Iterator[Coming]:
     match case.state:
         case "waiting" if case.muted_until:
-            yield Coming(case.muted_until, f"it is looked at again; until then {case.suppressed}")
+            yield Coming(case.muted_until, f"it is looked at again; {case.suppressed}")
         case "waiting" if case.wait_until:
             yield Coming(case.wait_until, f"its first word, to {_names(node.receivers)}, unless it is over by then")
         case "settling" if case.settle_at:
@@ -46,7 +46,7 @@ def _open_turns(case: Case, node: Node) -> Iterator[Coming]:
         yield Coming(case.ack_until, f"the acknowledgement by {case.acked_by} ends, and escalation goes on")
     if case.suppressed:
         if case.muted_until:
-            yield Coming(case.muted_until, f"it is looked at again; until then {case.suppressed}")
+            yield Coming(case.muted_until, f"it is looked at again; {case.suppressed}")
         return
     if case.news and case.said:
         yield Coming(case.said + _s(node.group_interval_s), "what is new is told")

@@ -104,14 +104,14 @@ def explain(facts: Facts, now: datetime) -> Explained:
         state=case.state,
         route=node.path,
         group=facts.grouped,
-        alerts=[_alerted(one, facts, now) for one in facts.alerts],
+        alerts=(alerts := [_alerted(one, facts, now) for one in facts.alerts]),
         counts=dict(facts.counts),
         suppressed=case.suppressed,
         storms=dict(facts.storms),
         people=people,
         deliveries=list(facts.sent),
         next=coming(case, node, facts.sent, facts.waits),
-        notes=list(_notes(facts, now)),
+        notes=[*_notes(facts, now), *_hushed(case, alerts)],
     )
 
 
@@ -159,6 +159,15 @@ def _notes(facts: Facts, now: datetime) -> Iterator[str]:
         yield f'by today\'s route no alert of it comes to "{node.path}": the route, or the labels, were others then'
     if reason := muted(node, now):
         yield f"its route is {reason.text}"
+
+
+def _hushed(case: Case, alerts: Sequence[Alerted]) -> Iterator[str]:
+    """That nothing of what comes next will be said, where the incident has not met its silence yet."""
+    firing = [one for one in alerts if one.status == "firing"]
+    if case.state not in ("open", "acknowledged") or case.suppressed or not firing or len(firing) < case.firing:
+        return
+    if all(one.quiet for one in firing):
+        yield f"nothing of what comes next is said while it lasts: {firing[0].quiet}"
 
 
 def _taking(facts: Facts) -> Iterator[Visited]:

@@ -135,7 +135,8 @@ def incident_row(session: Session, wanted: UUID) -> Incident:
 
 def facts_of(session: Session, row: Incident, now: datetime, alerts: int = ALERTS) -> Facts:
     """What an explanation of the incident rests on; of its alerts the newest."""
-    statement = select(Delivery).where(Delivery.incident_id == row.id).order_by(col(Delivery.revision).desc())
+    newest = col(Delivery.revision).desc(), col(Delivery.receiver).desc()
+    statement = select(Delivery).where(Delivery.incident_id == row.id).order_by(*newest)
     rows = list(reversed(session.exec(statement.limit(HISTORY)).all()))
     return Facts(
         id=row.id,

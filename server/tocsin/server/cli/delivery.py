@@ -48,13 +48,13 @@ def show(
     *,
     output: Output = "table",
 ) -> None:
-    """Show a delivery, its attempts, and what was, or will be, shown to its receiver."""
+    """Show a delivery and its attempts; as JSON also what was, or will be, shown to its receiver."""
     with opened() as store, store.read() as session:
         found = oncall.delivery(session, oncall.delivery_named(session, delivery))
     if output == "json":
         print_json(found.model_dump())
         return
-    show_one(found.model_dump(exclude={"attempts"}), output)
+    show_one(found.model_dump(exclude={"attempts", "view"}), output)
     for attempt in found.attempts:
         print(plain(f"  {oncall_lines.tried(attempt)}"))
 
