@@ -16,8 +16,10 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.notifiers.act import Acknowledge, Act, Resolve, Unacknowledge
 from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.audit import violations
+from tocsin.notifiers.matchers import read_matchers
 from tocsin.notifiers.route import Escalate, Route
 from tocsin.notifiers.routes import put_route, remove_route
+from tocsin.notifiers.silences import add_silence
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.notifiers.take import take
 from tocsin.notifiers.turns import take_turns
@@ -203,6 +205,24 @@ def test_news_that_nothing_resolves_is_gathered_and_told(office: Office) -> None
     assert [row.state for row in office.incidents()] == ["told", "told"]
 
 
+def test_what_is_silenced_is_counted_and_not_listed(office: Office) -> None:
+    now = office.clock.now()
+    with office.store.begin() as session:
+        matchers = read_matchers('alertname=~"db[12]"')
+        add_silence(session, matchers, starts=now, ends=now + 3600 * S, author="ann", comment="", now=now)
+    office.fire("db1", "db2", "db3", "db4")
+    office.pass_time(30)
+    [view] = office.views("slack")
+    assert (view.total, view.muted, sorted(view.items)) == (2, 2, ["db3 is down", "db4 is down"])
+    office.tell()
+    office.over("db3", "db4")
+    office.pass_time(400)
+    assert office.said("slack") == ["trigger"]
+    office.over("db1", "db2")
+    office.pass_time(60)
+    assert office.said("slack") == ["trigger", "resolve"]
+
+
 def test_severity_only_rises(office: Office) -> None:
     office.take(office.alert("a", severity="warning"), office.alert("b", severity="critical"))
     office.over("b")
@@ -275,8 +295,8 @@ def test_takers_dispatchers_and_people_at_once(office: Office) -> None:
             with office.store.begin() as session:
                 take_turns(session, office.clock.now())
         elif worker == 1 and office.incidents():
-            what: Act = chance.choice([Acknowledge(by="ann"), Unacknowledge(by="bob"), Resolve(by="eve")])
-            office.act(chance.choice(office.incidents()).id, what)
+            deeds: list[Act] = [Acknowledge(by="ann"), Unacknowledge(by="bob"), Resolve(by="eve")]
+            office.act(chance.choice(office.incidents()).id, chance.choice(deeds))
         else:
             names = [f"n{chance.randrange(6)}" for _ in range(chance.randrange(1, 6))]
             to = chance.choice(["oncall", "@pager", "@slack"])
