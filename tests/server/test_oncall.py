@@ -10,13 +10,16 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
+from tocsin.events.clock import ManualClock
 from tocsin.events.errors import Conflict, NotFound
 from tocsin.notifiers.act import Acknowledge, Resolve, Silence
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.blocks import SlackWebhook
+from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.registry import put_notifier
 from tocsin.notifiers.route import Route
 from tocsin.notifiers.routes import put_route, remove_route
+from tocsin.notifiers.standins import Fail, SlackStandIn
 from tocsin.notifiers.take import take
 from tocsin.server import oncall, oncall_acts, oncall_explain
 from tocsin.store.engine import Store
@@ -113,6 +116,43 @@ def test_an_incident_is_shown_with_its_story_and_what_comes_next(store: Store, i
     assert [(one.at, one.what) for one in db.next] == [
         (NOW + timedelta(seconds=30), "its first word, to slack, unless it is over by then")
     ]
+
+
+async def test_attempts_are_told_in_the_story_and_of_the_delivery(store: Store) -> None:
+    clock = ManualClock(NOW)
+    dispatcher = Dispatcher(store, clock, jitter=lambda: 0.5)
+    with SlackStandIn() as slack:
+        with store.begin() as session:
+            put_notifier(session, SlackWebhook(name="slack", url=SecretStr(slack.url)))
+            [[row]] = take(session, [alert("direct")], NOW)
+        slack.fail(Fail(500, "no"))
+        for _ in range(2):
+            await dispatcher.run_due()
+            clock.advance(timedelta(seconds=1))
+    await dispatcher.close()
+    with store.read() as session:
+        found = oncall.incident(session, row.id, clock.now())
+        [listed] = oncall.deliveries(session, incident=row.id, state="delivered")
+        delivery = oncall.delivery(session, oncall.delivery_named(session, str(listed.id)[:6]))
+    told = [one.what.split(",")[0] for one in found.timeline]
+    assert told == ["first alert: direct", "opened", "slack: trigger later", "slack: trigger delivered"]
+    assert (found.answer, found.next) == ("told: slack", [])
+    assert [(one.outcome, one.status) for one in delivery.attempts] == [("later", 500), ("delivered", 200)]
+
+
+def test_a_member_of_a_storm_names_the_storm_and_the_storm_its_members(store: Store, ids: dict[str, UUID]) -> None:
+    with store.begin() as session:
+        taken = take(session, [alert(f"table {number}", labels={"n": str(number)}) for number in range(25)], NOW)
+    with store.read() as session:
+        member = oncall.incident(session, taken[-1][0].id, NOW)
+        [(slack)] = [one for one in member.people if one.receiver == "slack"]
+        assert slack.why.startswith("a storm speaks for it: incident ")
+        storm = oncall.incident(session, UUID(slack.why.rpartition(" ")[2]), NOW)
+        assert (storm.route, storm.grouped) == ("storm", {"receiver": "slack"})
+        assert str(member.id) in {one.source for one in storm.alerts}
+        [explained] = oncall_explain.of_incident(session, member.id, NOW).incidents
+    assert explained.storms == {"slack": str(storm.id)}
+    assert storm.notes == ["it is a storm: it speaks for other incidents, which are its alerts"]
 
 
 # --- what people do ---
