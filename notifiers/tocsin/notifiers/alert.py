@@ -23,6 +23,12 @@ class ToRoute(msgspec.Struct, frozen=True, tag="route"):
     name: str
 
 
+class ToStorm(msgspec.Struct, frozen=True, tag="storm"):
+    """Into the storm of this notifier: what only the dispatcher says, of an incident that the storm speaks for."""
+
+    name: str
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A signal that something fires or is over.
 
@@ -35,7 +41,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     identity: str
-    to: ToNotifier | ToRoute
+    to: ToNotifier | ToRoute | ToStorm
     subject: str
     event_id: UUID
     at: datetime

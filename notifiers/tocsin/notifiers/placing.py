@@ -11,13 +11,12 @@ from sqlmodel import Session
 from tocsin.events.errors import NotFound
 from tocsin.events.ids import derive
 from tocsin.events.model import RESOURCE_ID
-from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
+from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute, ToStorm
 from tocsin.notifiers.node import Node, direct, storm
 from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.registry import unknown
 from tocsin.notifiers.route import Tree, group_of, nodes
 from tocsin.notifiers.routes import get_tree
-from tocsin.notifiers.storm import member
 from tocsin.notifiers.tables import Delivery
 from tocsin.notifiers.words import known_notifiers
 
@@ -46,10 +45,10 @@ class Placer:
     def place(self, alert: Alert) -> list[Spot]:
         """Every spot of the alert; none when all who would be told of a dead delivery are who it was for."""
         match alert.to:
-            case ToNotifier(name) if member(alert.identity):
-                return [self._storm(name)]
             case ToNotifier(name):
                 return self._direct(alert, name)
+            case ToStorm(name):
+                return [self._storm(name)]
             case ToRoute(name):
                 return self._routed(alert, name)
 

@@ -6,10 +6,9 @@ are. Nobody is told of those one by one, neither when they begin nor when they e
 
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
 
 from tocsin.events.chain import Cause
-from tocsin.notifiers.alert import Alert, ToNotifier
+from tocsin.notifiers.alert import Alert, ToStorm
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.view import read_severity
 
@@ -21,7 +20,7 @@ def echo(incident: Incident, receiver: str, now: datetime, *, over: bool = False
     return Alert(
         source=str(incident.id),
         identity=f"storm/{receiver}/{incident.id}",
-        to=ToNotifier(receiver),
+        to=ToStorm(receiver),
         subject=incident.subject,
         event_id=event or incident.id,
         at=now,
@@ -30,9 +29,3 @@ def echo(incident: Incident, receiver: str, now: datetime, *, over: bool = False
         labels=incident.labels,
         cause=Cause(event, incident.depth, tuple(incident.chain.split("/")) if incident.chain else ()),
     )
-
-
-def member(identity: str) -> UUID | None:
-    """The incident that an alert of a storm stands for; None for another alert."""
-    kind, _, rest = identity.partition("/")
-    return UUID(rest.rpartition("/")[2]) if kind == "storm" and rest else None
