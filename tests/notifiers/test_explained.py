@@ -289,6 +289,13 @@ def test_what_is_silenced_in_part_is_still_told() -> None:
     assert explain(facts(), NOW).notes == []
 
 
+def test_a_suppression_is_told_with_its_end() -> None:
+    quiet = replace(QUIET, muted_until=at(7200))
+    found = explain(facts(case=quiet, sent=[]), NOW)
+    assert (found.suppressed, found.suppressed_until) == ("silenced by ann until 05:00", at(7200))
+    assert explain(facts(), NOW).suppressed_until is None
+
+
 NOTES: list[tuple[str, dict[str, Any], str]] = [
     ("a direct one", {"node": direct("slack"), "tree": None}, "the automation names the notifier"),
     ("a storm", {"node": replace(NODE, path="storm"), "tree": None}, "it speaks for other incidents"),

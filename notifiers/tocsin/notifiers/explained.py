@@ -74,7 +74,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Explained:
-    """The answer in a sentence, and what it rests on. `suppressed`: why nothing is said of it now.
+    """The answer in a sentence, and what it rests on. `suppressed`: why nothing is said of it now, until when.
 
     `notes` say where the answer may not be the whole truth.
     """
@@ -87,6 +87,7 @@ class Explained:
     alerts: list[Alerted]
     counts: dict[str, int]
     suppressed: str | None
+    suppressed_until: datetime | None
     storms: dict[str, str]
     people: list[Knows]
     deliveries: list[Sent]
@@ -107,6 +108,7 @@ def explain(facts: Facts, now: datetime) -> Explained:
         alerts=(alerts := [_alerted(one, facts, now) for one in facts.alerts]),
         counts=dict(facts.counts),
         suppressed=case.suppressed,
+        suppressed_until=case.muted_until if case.suppressed else None,
         storms=dict(facts.storms),
         people=people,
         deliveries=list(facts.sent),
