@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -103,6 +104,17 @@ async def test_the_second_time_nothing_happens(desk: Desk, receiver: WebhookStan
     await desk.dispatcher.run_due()
     assert again(desk, dead.id).why == "its newest word (trigger) has arrived"
     assert (len(receiver.messages), len(desk.events("tocsin.delivery.redriven"))) == (1, 1)
+
+
+async def test_of_several_at_once_one_does_it(desk: Desk, receiver: WebhookStandIn) -> None:
+    receiver.fail(Fail(410))
+    desk.fire("webhook")
+    await desk.dispatcher.run_due()
+    [dead] = desk.deliveries("webhook")
+    now = desk.clock.now()
+    found = await asyncio.gather(*[desk.store.run(lambda session: redrive(session, dead.id, now)) for _ in range(6)])
+    assert sorted(one.put or "" for one in found) == ["", "", "", "", "", "trigger"]
+    assert len(desk.events("tocsin.delivery.redriven")) == 1
 
 
 async def test_what_is_over_and_was_never_told_is_not_told(desk: Desk, receiver: WebhookStandIn) -> None:
