@@ -202,6 +202,16 @@ ACK = Acknowledge(by="ann", via="slack")
             id="after a silence people have their time anew",
         ),
         pytest.param(
+            LADDER, [Then(0, 1, True), Then(5, reason="silence x", until=100)], 350,
+            ["0 trigger ops", "5 (suppressed)", "300 (escalated)", "300 trigger lead again"],
+            id="a silence that is over in time delays no escalation",
+        ),
+        pytest.param(
+            LADDER, [Then(0, 1, True), Then(310, 2, True)], 350,
+            ["0 trigger ops", "300 (escalated)", "300 trigger lead again", "310 update all"],
+            id="a call to others delays no news",
+        ),
+        pytest.param(
             ROUTE, [Then(0, 1, True), Then(40, 2, True, severity="critical"), Then(50, severity="info")], 999,
             ["30 trigger ops", "330 update all"], id="it grows graver, never milder",
         ),

@@ -204,7 +204,8 @@ def _quieten(move: Move, node: Node, moment: Moment) -> Move:
         return _fact(move, "suppressed", told) if first else move
     if case.suppressed is None:
         return move
-    again = _escalate_at(case, node, moment.now) if case.escalate_at else None  # its people get their time anew
+    missed = case.escalate_at is not None and case.escalate_at <= moment.now
+    again = _escalate_at(case, node, moment.now) if missed else case.escalate_at  # its people get their time anew
     return _now(move, suppressed=None, muted_until=None, escalate_at=again)
 
 
@@ -259,7 +260,7 @@ def _escalate(move: Move, node: Node, moment: Moment) -> Move:
     if case.level >= len(node.escalation):  # the route was made shorter
         return _now(move, escalate_at=None)
     receivers = node.escalation[case.level][1]
-    move = _now(_say(move, "trigger", receivers, again=True), said=moment.now, level=case.level + 1)
+    move = _now(_say(move, "trigger", receivers, again=True), level=case.level + 1)
     step = case.rounds * len(node.escalation) + case.level + 1
     move = _fact(move, "escalated", {"level": step, "receivers": list(receivers)})
     return _escalate(_now(move, **_next_step(move.case, node, moment.now)), node, moment)
