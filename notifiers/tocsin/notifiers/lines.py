@@ -6,7 +6,19 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Row, Select, Uuid, func, literal, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Row,
+    Select,
+    Uuid,
+    bindparam,
+    func,
+    literal,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy import select as columns
 from sqlmodel import Session, col
 
@@ -51,7 +63,7 @@ def held(session: Session, fingerprints: Iterable[UUID]) -> dict[UUID, list[tupl
     found: dict[UUID, list[tuple[UUID, str]]] = {}
     table = columns(col(AlertRow.fingerprint), col(AlertRow.incident_id), col(AlertRow.source))
     for part in _parts(fingerprints):
-        there = col(AlertRow.fingerprint).in_(part), col(AlertRow.status).in_(["firing", "closed"])
+        there = col(AlertRow.fingerprint).in_(part), _is("firing", "closed")
         for fingerprint, incident, source in session.connection().execute(table.where(*there)):
             found.setdefault(fingerprint, []).append((incident, source))
     return found
@@ -59,7 +71,7 @@ def held(session: Session, fingerprints: Iterable[UUID]) -> dict[UUID, list[tupl
 
 def newest(session: Session, incident: UUID, limit: int, *, after: Line | None = None) -> list[Line]:
     """The lines of the incident that fire, the newest first, at most `limit`, behind `after`."""
-    statement = columns(*_COLUMNS).where(col(AlertRow.incident_id) == incident, col(AlertRow.status) == "firing")
+    statement = columns(*_COLUMNS).where(col(AlertRow.incident_id) == incident, _firing())
     if after is not None:
         place = tuple_(col(AlertRow.starts), col(AlertRow.fingerprint))
         statement = statement.where(place < tuple_(after.starts, after.fingerprint))
@@ -91,10 +103,14 @@ def close_all(session: Session, incident: UUID, now: datetime) -> None:
 
 
 def _at(session: Session, places: list[Place]) -> Select[Any]:  # Any: its columns
-    """The lines at these places, each found by its key; a product of two lists would look everywhere."""
+    """The lines at these places, each found by its key: a list of pairs would be compared with every row."""
     mine = columns(*_COLUMNS)
     if session.get_bind().dialect.name == "sqlite":
-        return mine.where(tuple_(col(AlertRow.incident_id), col(AlertRow.fingerprint)).in_(places))
+        pairs = func.json_each(_json([(incident.hex, mark.hex) for incident, mark in places])).table_valued("value")
+        incident, mark = (type_coerce(func.json_extract(pairs.c.value, f"$[{at}]"), Uuid) for at in (0, 1))
+        return mine.select_from(pairs).join(
+            AlertRow, (col(AlertRow.incident_id) == incident) & (col(AlertRow.fingerprint) == mark)
+        )
     incidents, fingerprints = zip(*places, strict=True)
     arrays = (literal(list(ids), ARRAY(Uuid)) for ids in (incidents, fingerprints))
     wanted = func.unnest(*arrays).table_valued("incident_id", "fingerprint").render_derived()
@@ -102,6 +118,15 @@ def _at(session: Session, places: list[Place]) -> Select[Any]:  # Any: its colum
         wanted,
         (col(AlertRow.incident_id) == wanted.c.incident_id) & (col(AlertRow.fingerprint) == wanted.c.fingerprint),
     )
+
+
+# The states are written out, not parameters: only then the databases see that a partial index has these rows.
+def _is(*states: str) -> ColumnElement[bool]:
+    return col(AlertRow.status).in_(bindparam("states", list(states), expanding=True, literal_execute=True))
+
+
+def _firing() -> ColumnElement[bool]:
+    return col(AlertRow.status) == bindparam("state", "firing", literal_execute=True)
 
 
 def _parts(several: Iterable[T]) -> Iterator[list[T]]:
