@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 # The room's other tables are named here, so that a new database gets them.
 import tocsin.notifiers.channel_tables
 import tocsin.notifiers.routing_tables
+import tocsin.notifiers.tally_tables
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.notifiers.case import LIVE
 from tocsin.store.types import Json, UtcDateTime

@@ -13,6 +13,7 @@ from tocsin.server.migrations.revision_0001 import (
     notifiers,
     routing,
     store,
+    tally,
     triggers,
 )
 
@@ -33,7 +34,7 @@ END $$
 
 def upgrade() -> None:
     """Make every table; on PostgreSQL also what numbers the log."""
-    for room in (routing, store, flows, triggers, hooks, automations, notifiers, channels):
+    for room in (routing, store, flows, triggers, hooks, automations, notifiers, channels, tally):
         room.make()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(NEXT_SEQ)
