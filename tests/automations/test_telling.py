@@ -7,6 +7,7 @@ import pytest
 from sqlmodel import col, select
 
 from tests.automations.parts import START, a_run, decided, define, outcomes, rule
+from tocsin.automations import telling
 from tocsin.automations.perform import Performer
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import ManualClock
@@ -106,6 +107,22 @@ async def test_a_route_finds_out_whom_by_the_labels(store: Store, clock: ManualC
     assert [(state, firing) for state, _, firing in incidents(store)] == [("waiting", 2)]
     await decided(store, clock, a_run("Completed", number=3, at=1))
     assert [(state, firing) for state, _, firing in incidents(store)] == [("waiting", 1)]
+
+
+async def test_a_storm_does_not_make_a_transaction_long(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "MOST_STRAIGHT", 2)
+    put_pager(store)
+    define(store, rule("etl", PAGER, resolve_on=DONE))
+    runs = [f"tocsin.flow-run.00000000-0000-0000-0000-0000000000{number:02}" for number in range(4)]
+    events = [a_run("Failed", number=number + 1, run=run) for number, run in enumerate(runs)]
+    await decided(store, clock, *events, a_run("Completed", number=9, at=1, run=runs[3]))
+    assert ledger(store) == ["done", "done", "due", "due", "due"]
+    for _ in range(3):
+        clock.advance(timedelta(seconds=1))
+        await perform(store, clock)
+    assert sorted(state for state, _, _ in incidents(store)) == ["open", "open", "open", "resolved"]
 
 
 @pytest.mark.parametrize("key", ["one thing", "{{ automation.name | length }}"])

@@ -20,6 +20,9 @@ from tocsin.notifiers.take import take
 
 _LOG: Final = logging.getLogger("tocsin.automations.telling")
 
+MOST_STRAIGHT: Final = 200
+"""Notifications straight to a notifier that one transaction puts down: each is an incident of its own."""
+
 Told = dict[UUID, Executed]
 """What was put down, by invocation."""
 
@@ -51,7 +54,7 @@ def tell(session: Session, invocations: Sequence[Invocation], episodes: Mapping[
     """
     wanted = [one for one in invocations if one.action == NOTIFICATION and one.refused is None]
     begun = begun_still(session, [episodes[one.firing] for one in wanted if one.firing in episodes])
-    ready = [one for one in wanted if episodes.get(one.firing) not in begun]
+    ready = _in_time([one for one in wanted if episodes.get(one.firing) not in begun])
     if not ready:
         return {}
     try:
@@ -60,6 +63,21 @@ def tell(session: Session, invocations: Sequence[Invocation], episodes: Mapping[
     except (TocsinError, ValueError) as error:
         _LOG.info("not all of %d notifications can be put down at once: %s", len(ready), error)
     return _one_by_one(session, ready, now)
+
+
+def _in_time(invocations: Sequence[Invocation]) -> list[Invocation]:
+    """All that a route will group, and so many of the rest that the transaction stays short; with them what follows."""
+    left: set[str] = set()
+    ready: list[Invocation] = []
+    straight = 0
+    for one in invocations:
+        source, routed = one.arguments["incident_key"], one.arguments["notifier"] is None
+        straight += not routed
+        if source in left or (straight > MOST_STRAIGHT and not routed):
+            left.add(source)
+        else:
+            ready.append(one)
+    return ready
 
 
 def executed(invocation: Invocation, incidents: Sequence[Incident]) -> Executed:
