@@ -7,6 +7,7 @@ import pytest
 from tests.notifiers.office import Office
 from tocsin.events.clock import ManualClock
 from tocsin.notifiers import inhibitions, routes, silences
+from tocsin.notifiers.act import Resolve
 from tocsin.notifiers.inhibition import Inhibition
 from tocsin.notifiers.matchers import read_matchers
 from tocsin.notifiers.route import Route
@@ -102,9 +103,71 @@ def test_what_follows_from_another_thing_is_told_when_that_is_over(office: Offic
     office.pass_time(300)
     assert sorted(view.subject for view in office.views("slack")) == ["NodeDown is down", "SlowDisk2 is down"]
     office.over("NodeDown", labels={"node": "1"})
-    office.pass_time(120)
+    office.turn()
     subjects = [view.subject for view in office.views("slack") if view.action == "trigger"]
     assert sorted(subjects) == ["NodeDown is down", "SlowDisk is down", "SlowDisk2 is down"]
+
+
+def test_the_end_of_what_inhibits_lets_go_at_once(office: Office) -> None:
+    with office.store.begin() as session:
+        inhibitions.put_inhibition(session, RULE, office.clock.now())
+    [[first], [second]] = office.fire("NodeDown", "NodeDown2", labels={"alertname": "NodeDown", "node": "1"})
+    office.fire("SlowDisk", labels={"node": "1", "severity": "warning"})
+    office.pass_time(20)
+    office.over("NodeDown", "NodeDown2", labels={"alertname": "NodeDown", "node": "1"})
+    office.turn()
+    assert [view.subject for view in office.views("slack") if "SlowDisk" in view.subject] == ["SlowDisk is down"]
+    assert first.id == second.id
+
+
+def test_what_a_person_closes_inhibits_nothing_any_more(office: Office) -> None:
+    with office.store.begin() as session:
+        inhibitions.put_inhibition(session, RULE, office.clock.now())
+    [[source]] = office.fire("NodeDown", labels={"node": "1"})
+    office.fire("SlowDisk", labels={"node": "1", "severity": "warning"})
+    office.pass_time(20)
+    office.act(source.id, Resolve(by="ann"))
+    office.turn()
+    assert [view.subject for view in office.views("slack") if "SlowDisk" in view.subject] == ["SlowDisk is down"]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_one_of_a_group_that_was_silenced_is_news_when_that_is_over(office: Office, early: bool) -> None:
+    """The others of its group were told of without it, and again while it was silenced."""
+    office.fire("one", labels={"alertname": "etl"})
+    office.pass_time(10)
+    office.tell()
+    known = silence(office, "host=2", 30)
+    office.fire("two", labels={"alertname": "etl", "host": "2"})
+    office.pass_time(60)
+    office.tell()
+    assert [(view.action, view.total, view.muted) for view in office.views("slack")][1:] == [("update", 1, 1)]
+    if early:
+        with office.store.begin() as session:
+            silences.expire_silence(session, known.id, by="bo", now=office.clock.now())
+        office.turn()
+        office.pass_time(60)
+    else:
+        office.pass_time(30 * 60)
+    assert [(view.action, view.total, view.muted) for view in office.views("slack")][2:] == [("update", 2, 0)]
+    office.tell()
+    office.pass_time(3 * 3600)
+    assert office.said("slack") == ["trigger", "update", "update"]
+
+
+def test_what_stays_inhibited_in_a_group_is_no_news(office: Office) -> None:
+    with office.store.begin() as session:
+        inhibitions.put_inhibition(session, RULE, office.clock.now())
+    office.fire("NodeDown", labels={"node": "1"})
+    office.fire("one", labels={"alertname": "etl"})
+    office.fire("two", labels={"alertname": "etl", "node": "1", "severity": "warning"})
+    office.pass_time(3600)
+    assert office.said("slack") == ["trigger", "trigger"]
+    office.tell()
+    office.over("NodeDown", labels={"node": "1"})
+    office.turn()
+    office.pass_time(60)
+    assert [(view.action, view.total) for view in office.views("slack") if view.action == "update"] == [("update", 2)]
 
 
 def test_in_one_batch_what_comes_first_keeps_quiet_what_comes_after(office: Office) -> None:

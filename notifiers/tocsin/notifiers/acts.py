@@ -15,7 +15,7 @@ from tocsin.notifiers.bounds import text
 from tocsin.notifiers.case import LIVE, Moment
 from tocsin.notifiers.episodes import carry, lock, put_down
 from tocsin.notifiers.matchers import Matcher, equals
-from tocsin.notifiers.quiet import forget_world
+from tocsin.notifiers.quiet import forget_world, note_end
 from tocsin.notifiers.silences import add_silence
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.take import take_echoes
@@ -40,6 +40,7 @@ def act(session: Session, incident: UUID, act: Act, now: datetime) -> Incident:
     firing = row.firing
     match known:
         case Resolve():
+            note_end(session, now)
             lines.close_all(session, row.id, now)
             row.closed_by, firing = known.by, 0
         case Silence():

@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from sqlmodel import Session, col, select
 
 from tocsin.events.model import Event
+from tocsin.notifiers import past
 from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.case import Case, Fact, Moment, Move
 from tocsin.notifiers.incident import advance, due
 from tocsin.notifiers.incident_events import event_of
 from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import Node, node_from_json
-from tocsin.notifiers.quiet import why_quiet
+from tocsin.notifiers.quiet import open_lines, why_quiet
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.storm import echo
 from tocsin.notifiers.tables import Incident
@@ -54,7 +55,8 @@ def carry(session: Session, incident: Incident, moment: Moment, line: Line | Non
 
     Nothing is read of the incident that is not in its row or was not flushed: the caller may flush once for many.
     """
-    node, case = node_from_json(incident.node), case_of(incident)
+    node = node_from_json(incident.node)
+    case, moment = _uncovered(session, incident, node, case_of(incident), moment)
     move = _judged(session, incident, node, case, moment)
     write(incident, move.case, node, moment.now)
     session.add(incident)
@@ -63,6 +65,8 @@ def carry(session: Session, incident: Incident, moment: Moment, line: Line | Non
         speech.say(word)
     if move.words and "looks" in vars(speech):
         incident.subject = speech.looks.subject
+        if _speaks_in_part(move.case):
+            write(incident, replace(move.case, muted_until=speech.looks.again), node, moment.now)
     events = [_event(incident, speech, fact, moment) for fact in move.facts]
     return Carried(events, _echoes(incident, speech, move, moment.now))
 
@@ -83,6 +87,21 @@ def _judged(session: Session, incident: Incident, node: Node, case: Case, moment
     if reason is None:
         return move
     return advance(case, node, replace(moment, reason=reason.text, until=reason.until))
+
+
+def _uncovered(session: Session, incident: Incident, node: Node, case: Case, moment: Moment) -> tuple[Case, Moment]:
+    """When it is time to look at what is silenced in it: whether something has come to light is news."""
+    if not _speaks_in_part(case) or case.muted_until is None or case.muted_until > moment.now:
+        return case, moment
+    listed = open_lines(session, incident.id, node, moment.now)
+    hidden, again = (listed.hidden, listed.again) if listed else (0, None)
+    seen = hidden < past.muted(session, incident.id)
+    return replace(case, muted_until=again), replace(moment, news=moment.news or seen)
+
+
+def _speaks_in_part(case: Case) -> bool:
+    """Whether people know of it, and nothing keeps it quiet as a whole."""
+    return case.state in ("open", "acknowledged") and case.said is not None and case.suppressed is None
 
 
 def _event(incident: Incident, speech: Speech, fact: Fact, moment: Moment) -> Event:

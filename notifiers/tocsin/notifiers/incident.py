@@ -65,8 +65,8 @@ def _dues(case: Case, node: Node) -> tuple[datetime | None, ...]:
             return (case.settle_at,)
         case _:
             update = case.said + _s(node.group_interval_s) if case.news and case.said else None
-            told = (case.muted_until,) if case.suppressed else (update, case.repeat_at, case.escalate_at)
-            return (case.ack_until, *told)
+            told = () if case.suppressed else (update, case.repeat_at, case.escalate_at)
+            return (case.ack_until, case.muted_until, *told)
 
 
 def _retold(case: Case, moment: Moment) -> Move:

@@ -46,6 +46,13 @@ def was_concerned(session: Session, incident: UUID, receiver: str) -> bool:
     return session.exec(select(Delivery.id).where(_ours(incident, receiver)).limit(1)).first() is not None
 
 
+def muted(session: Session, incident: UUID) -> int:
+    """How many alerts of the incident the last word of it left out."""
+    mine = select(Delivery.view).where(Delivery.incident_id == incident)
+    view = session.exec(mine.order_by(col(Delivery.revision).desc()).limit(1)).first()
+    return int(view.get("muted", 0)) if view else 0
+
+
 def receivers(session: Session, incident: UUID) -> list[str]:
     """Everybody whom the incident concerns, by name."""
     return sorted(session.exec(select(Delivery.receiver).where(Delivery.incident_id == incident).distinct()))

@@ -24,7 +24,10 @@ Shown = Literal["open", "acknowledged", "resolved"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What there is to show. `words` are those of single receivers, of the event `event`."""
+    """What there is to show. `words` are those of single receivers, of the event `event`.
+
+    `muted` alerts are left out; `again` is when to look whether they still have to be.
+    """
 
     subject: str
     body: str
@@ -32,11 +35,18 @@ class Picture:
     items: tuple[str, ...] = ()
     total: int = 0
     muted: int = 0
+    again: datetime | None = None
     words: dict[str, tuple[UUID, str, str]] = field(default_factory=dict)
     event: UUID | None = None
 
 
-def picture(session: Session, incident: Incident, listed: Sequence[Line] | None = None, muted: int = 0) -> Picture:
+def picture(
+    session: Session,
+    incident: Incident,
+    listed: Sequence[Line] | None = None,
+    muted: int = 0,
+    again: datetime | None = None,
+) -> Picture:
     """The incident as it is now. `listed` are its newest alerts, `muted` of them left out (none given: look)."""
     if incident.route == DIRECT:
         return alone(lines.some(session, incident.id, 1)[0])
@@ -49,7 +59,7 @@ def picture(session: Session, incident: Incident, listed: Sequence[Line] | None 
     items = tuple(line.subject for line in shown)
     body = _storm_body(session, incident) if incident.route == STORM else _body(session, incident.id)
     labels = {**_common(shown), **incident.grouped}
-    return Picture(_title(incident), body, labels, items, incident.firing - muted, muted)
+    return Picture(_title(incident), body, labels, items, incident.firing - muted, muted, again)
 
 
 def view_of(

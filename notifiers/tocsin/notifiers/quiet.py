@@ -1,15 +1,18 @@
 """Why nothing may be said of an incident: its node is muted, or every alert of it that fires is suppressed."""
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlmodel import Session
 
 from tocsin.notifiers import lines
+from tocsin.notifiers.incident import RECHECK
+from tocsin.notifiers.inhibition import holds_of
 from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import STORM, Node
+from tocsin.notifiers.silences import wake_inhibited
 from tocsin.notifiers.suppression import Reason, World, muted, suppressed
 from tocsin.notifiers.worlds import load_world
 
@@ -18,7 +21,10 @@ MOST: Final = 20_000
 """So many alerts of one incident are asked, newest first; older ones are taken to be told of."""
 
 _AT_ONCE: Final = 500
+_SOON: Final = timedelta(seconds=1)
+_LATE: Final = timedelta(days=366)
 _WORLD: Final = "tocsin.notifiers.world"
+_FREED: Final = "tocsin.notifiers.freed"
 
 
 def why_quiet(session: Session, incident: UUID, node: Node, now: datetime) -> Reason | None:
@@ -39,18 +45,27 @@ def why_quiet(session: Session, incident: UUID, node: Node, now: datetime) -> Re
     return found
 
 
-def open_lines(session: Session, incident: UUID, node: Node, now: datetime) -> tuple[list[Line], int] | None:
-    """The newest alerts of the incident that are not silenced, and how many are; None when nothing is silenced."""
+class Parted(NamedTuple):
+    """The newest alerts of an incident that are not silenced, how many are, and when to look at those again."""
+
+    shown: list[Line]
+    hidden: int
+    again: datetime
+
+
+def open_lines(session: Session, incident: UUID, node: Node, now: datetime) -> Parted | None:
+    """The alerts of the incident without those that are silenced; None when nothing is silenced."""
     if node.path == STORM or (world := world_of_session(session, now)).empty:
         return None
     shown: list[Line] = []
-    hidden = 0
+    hidden, again = 0, now + _LATE
     for line in _alerts(session, incident):
-        if suppressed(line.labels, world, now):
+        if reason := suppressed(line.labels, world, now):
             hidden += 1
+            again = min(again, max(reason.until or now + RECHECK, now + _SOON))
         elif len(shown) < SHOWN:
             shown.append(line)
-    return (shown, hidden) if hidden else None
+    return Parted(shown, hidden, again) if hidden else None
 
 
 def world_of_session(session: Session, now: datetime) -> World:
@@ -64,6 +79,26 @@ def world_of_session(session: Session, now: datetime) -> World:
 def forget_world(session: Session) -> None:
     """This transaction has changed what keeps alerts quiet."""
     session.info.pop(_WORLD, None)
+
+
+def note_ends(session: Session, over: Iterable[Line], now: datetime) -> None:
+    """Remember when one of these lines, which are over, may have kept others quiet."""
+    rules = world_of_session(session, now).rules
+    if rules and _FREED not in session.info and any(holds_of(rules, line.labels) for line in over):
+        session.info[_FREED] = True
+
+
+def note_end(session: Session, now: datetime) -> None:
+    """Remember that something is over which may have kept others quiet."""
+    if world_of_session(session, now).rules:
+        session.info[_FREED] = True
+
+
+def free(session: Session, now: datetime) -> None:
+    """Wake what was kept quiet by something that is over: last in a transaction, it takes rows out of their order."""
+    if session.info.pop(_FREED, False):
+        session.flush()
+        wake_inhibited(session, now)
 
 
 def _alerts(session: Session, incident: UUID) -> Iterator[Line]:

@@ -7,8 +7,9 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import and_, or_, update
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.ids import derive, uuid7
@@ -21,8 +22,9 @@ from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.routing_tables import SilenceRow
 from tocsin.notifiers.silence import Silence, check
 from tocsin.notifiers.stamps import changed
+from tocsin.notifiers.suppression import INHIBITED
 from tocsin.notifiers.tables import AlertRow, Incident
-from tocsin.store.engine import touch
+from tocsin.store.engine import claimable, touch
 from tocsin.store.log import append
 
 LONGEST: Final = timedelta(days=366)
@@ -32,6 +34,7 @@ LOOKED_AT: Final = 100_000
 
 SHOWN: Final = 20
 COMMENT: Final = 2_000
+_AT_ONCE: Final = 500
 AUTHOR: Final = 200
 
 State = Literal["active", "pending", "expired"]
@@ -160,9 +163,23 @@ def preview(session: Session, matchers: Sequence[Matcher], now: datetime) -> Pre
 
 
 def wake(session: Session, now: datetime) -> None:
-    """Let every incident that is kept quiet be looked at again, at once."""
-    quiet = (col(Incident.suppressed).is_not(None), col(Incident.state).in_(LIVE))
-    session.connection().execute(update(Incident).where(*quiet).values(due=now))
+    """Let every incident that is kept quiet, as a whole or in part, be looked at again, at once."""
+    quiet = or_(col(Incident.suppressed).is_not(None), col(Incident.muted_until).is_not(None))
+    _wake(session, select(Incident.id).where(quiet).order_by(col(Incident.id)).with_for_update(), now)
+
+
+def wake_inhibited(session: Session, now: datetime) -> None:
+    """The same of what is inhibited, as far as nobody holds it just now: that is looked at a minute later."""
+    wholly = col(Incident.suppressed).startswith(INHIBITED)
+    partly = and_(col(Incident.suppressed).is_(None), col(Incident.muted_until).is_not(None))
+    _wake(session, claimable(session, select(Incident.id).where(or_(wholly, partly))), now)
+
+
+def _wake(session: Session, quiet: SelectOfScalar[UUID], now: datetime) -> None:
+    ids = session.exec(quiet.where(col(Incident.state).in_(LIVE))).all()
+    for first in range(0, len(ids), _AT_ONCE):
+        some = col(Incident.id).in_(ids[first : first + _AT_ONCE])
+        session.connection().execute(update(Incident).where(some).values(due=now, muted_until=now))
     touch(session, CHANNEL)
 
 

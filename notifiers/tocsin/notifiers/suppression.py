@@ -15,6 +15,9 @@ from tocsin.notifiers.windows import end_of, holds
 LOOK_AGAIN: Final = timedelta(minutes=1)
 """An inhibition has no end that is known: after so long it is looked at again."""
 
+INHIBITED: Final = "inhibited by "
+"""How the reason of an inhibition begins."""
+
 Kind = Literal["silence", "inhibition", "mute", "storm"]
 
 
@@ -63,7 +66,7 @@ def suppressed(labels: Mapping[str, str], world: World, now: datetime) -> Reason
     if world.silences.size and (silence := world.silences.find(labels, now)):
         return _silenced(silence)
     if world.held and (rule := inhibited(world.rules, world.held, labels)):
-        return Reason("inhibition", rule.name, now + LOOK_AGAIN, f"inhibited by {rule.name}")
+        return Reason("inhibition", rule.name, now + LOOK_AGAIN, f"{INHIBITED}{rule.name}")
     return None
 
 

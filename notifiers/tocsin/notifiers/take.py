@@ -31,7 +31,7 @@ from tocsin.notifiers.line import Line, Place
 from tocsin.notifiers.node import DIRECT, Node, node_from_json, node_to_json
 from tocsin.notifiers.opening import latest_of, live_of, open_new
 from tocsin.notifiers.placing import Placer, Spot
-from tocsin.notifiers.quiet import forget_world, world_of_session
+from tocsin.notifiers.quiet import forget_world, free, note_ends, world_of_session
 from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.view import Severity
@@ -63,6 +63,7 @@ def take_echoes(session: Session, echoes: Sequence[Alert], now: datetime) -> Non
     rest = list(echoes)
     while rest:
         rest = rest[len(_Batch(session, rest, now).run()) :]
+    free(session, now)
 
 
 class _Signal(NamedTuple):
@@ -282,6 +283,7 @@ class _Batch:
             firing = (line for line in changed if line.status == "firing")
             note_sources(self._session, rules, (Source(x.incident_id, x.fingerprint, x.labels) for x in firing))
             forget_world(self._session)
+            note_ends(self._session, (line for line in changed if line.status != "firing"), self._now)
 
     def _carry(self, group: _Group) -> None:
         carried = carry(self._session, group.incident, group.moment(self._now), group.alone)

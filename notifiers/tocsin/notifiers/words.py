@@ -161,7 +161,9 @@ def look(
 ) -> Picture:
     """The incident as people should see it at `now`: without what is silenced in it. `known`: all lines of it."""
     listed = open_lines(session, incident.id, node, now)
-    return picture(session, incident, known) if listed is None else picture(session, incident, *listed)
+    if listed is None:
+        return picture(session, incident, known)
+    return picture(session, incident, listed.shown, listed.hidden, listed.again)
 
 
 def block_of(session: Session, receiver: str) -> type[AnyBlock] | None:
