@@ -51,7 +51,7 @@ def act(session: Session, incident: UUID, act: Act, now: datetime) -> Incident:
             assert_never(never)
     moment = Moment(now=now, firing=firing, severity=read_severity(row.severity), act=known)
     carried = carry(session, row, moment)
-    put_down(session, carried.events)
+    put_down(session, carried.events, carried.figures)
     take_echoes(session, carried.echoes, now)
     return row
 

@@ -23,7 +23,10 @@ from tocsin.notifiers.node import Node, node_from_json
 from tocsin.notifiers.quiet import open_lines, why_quiet
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.storm import echo
+from tocsin.notifiers.suppression import Kind
 from tocsin.notifiers.tables import Incident
+from tocsin.notifiers.tally import add
+from tocsin.notifiers.tally_figures import Figure, moved
 from tocsin.notifiers.words import Speech
 from tocsin.store.engine import touch
 from tocsin.store.log import append
@@ -44,9 +47,10 @@ def lock(session: Session, incidents: Iterable[UUID]) -> dict[UUID, Incident]:
 
 
 class Carried(NamedTuple):
-    """What has still to be put down of moves: events for the log, and what storms must hear."""
+    """What has still to be put down of moves: events for the log, what is counted, and what storms must hear."""
 
     events: list[Event]
+    figures: list[Figure]
     echoes: list[Alert]
 
 
@@ -57,7 +61,7 @@ def carry(session: Session, incident: Incident, moment: Moment, line: Line | Non
     """
     node = node_from_json(incident.node)
     case, moment = _uncovered(session, incident, node, case_of(incident), moment)
-    move = _judged(session, incident, node, case, moment)
+    move, reason = _judged(session, incident, node, case, moment)
     write(incident, move.case, node, moment.now)
     session.add(incident)
     speech = Speech(session, incident, move.case, node, moment.now, line)
@@ -68,25 +72,27 @@ def carry(session: Session, incident: Incident, moment: Moment, line: Line | Non
         if _speaks_in_part(move.case):
             write(incident, replace(move.case, muted_until=speech.looks.again), node, moment.now)
     events = [_event(incident, speech, fact, moment) for fact in move.facts]
-    return Carried(events, _echoes(incident, speech, move, moment.now))
+    figures = moved((fact.name for fact in move.facts), reason, len(speech.storming))
+    return Carried(events, figures, _echoes(incident, speech, move, moment.now))
 
 
-def put_down(session: Session, events: Sequence[Event]) -> None:
-    """Flush what was carried, write its events, and say that something may be due."""
+def put_down(session: Session, events: Sequence[Event], figures: Iterable[Figure]) -> None:
+    """Flush what was carried, write its events, count it, and say that something may be due."""
     session.flush()
     append(session, events)
+    add(session, figures)
     touch(session, CHANNEL)
 
 
-def _judged(session: Session, incident: Incident, node: Node, case: Case, moment: Moment) -> Move:
-    """The move; whether something may be said is asked only when there is something to say."""
+def _judged(session: Session, incident: Incident, node: Node, case: Case, moment: Moment) -> tuple[Move, Kind | None]:
+    """The move, and what keeps it quiet; that is asked only when there is something to say."""
     move = advance(case, node, moment)
     if not move.speaks and case.suppressed is None:
-        return move
+        return move, None
     reason = why_quiet(session, incident.id, node, moment.now)
     if reason is None:
-        return move
-    return advance(case, node, replace(moment, reason=reason.text, until=reason.until))
+        return move, None
+    return advance(case, node, replace(moment, reason=reason.text, until=reason.until)), reason.kind
 
 
 def _uncovered(session: Session, incident: Incident, node: Node, case: Case, moment: Moment) -> tuple[Case, Moment]:

@@ -34,6 +34,7 @@ from tocsin.notifiers.placing import Placer, Spot
 from tocsin.notifiers.quiet import forget_world, free, note_ends, world_of_session
 from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.tables import Incident
+from tocsin.notifiers.tally_figures import Figure
 from tocsin.notifiers.view import Severity
 from tocsin.notifiers.words import Speech, reword
 
@@ -139,13 +140,14 @@ class _Batch:
         self._lines: dict[Place, Line] = {}
         self._dirty: dict[Place, Line] = {}
         self._events: list[Event] = []
+        self._figures: list[Figure] = []
         self.echoes: list[Alert] = []
 
     def run(self) -> list[list[Incident]]:
         """Everything up to an alert that fires when its incident has ended in this very batch."""
         with self._session.no_autoflush:
             found = self._run()
-        put_down(self._session, self._events)
+        put_down(self._session, self._events, self._figures)
         return found
 
     def _run(self) -> list[list[Incident]]:
@@ -288,6 +290,7 @@ class _Batch:
     def _carry(self, group: _Group) -> None:
         carried = carry(self._session, group.incident, group.moment(self._now), group.alone)
         self._events += carried.events
+        self._figures += carried.figures
         self.echoes += carried.echoes
 
 

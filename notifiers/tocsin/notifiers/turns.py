@@ -35,7 +35,8 @@ def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
     due = select(Incident).where(_live(), col(Incident.due) <= now).order_by(col(Incident.due), col(Incident.id))
     rows = session.exec(claimable(session, due.limit(limit))).all()
     carried = [_advanced(session, row, now) for row in rows]
-    put_down(session, [event for one in carried for event in one.events])
+    figures = [figure for one in carried for figure in one.figures]
+    put_down(session, [event for one in carried for event in one.events], figures)
     take_echoes(session, [echo for one in carried for echo in one.echoes], now)
     return len(rows)
 
@@ -51,7 +52,7 @@ def _advanced(session: Session, row: Incident, now: datetime) -> Carried:
         _LOG.exception("incident %s cannot be advanced, it is tried again in a minute", row.id)
         row.due = now + AGAIN
         session.add(row)
-        return Carried([], [])
+        return Carried([], [], [])
 
 
 # The states are written out, not parameters: only then the databases see that the partial index has these rows.
