@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tocsin.events.clock import ManualClock
     from tocsin.store.engine import Store
 
-pytest_plugins = ["tests.kafka.fixtures"]
+pytest_plugins = ["tests.kafka.fixtures", "tests.notifiers.fixtures"]
 
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ALERTS = ("SLACK_WEBHOOK_URL", "PAGERDUTY_ROUTING_KEY")

@@ -1,13 +1,11 @@
 """Stand-ins for the channels, and a view to show."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import pytest
 
-from tocsin.notifiers.standins import PagerDutyStandIn, SlackStandIn, WebhookStandIn
 from tocsin.notifiers.view import View
 
 OPENED = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -38,21 +36,3 @@ def make_view() -> MakeView:
         return View(**{**known, **fields})
 
     return make
-
-
-@pytest.fixture
-def slack() -> Iterator[SlackStandIn]:
-    with SlackStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def pagerduty() -> Iterator[PagerDutyStandIn]:
-    with PagerDutyStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def receiver() -> Iterator[WebhookStandIn]:
-    with WebhookStandIn() as stand_in:
-        yield stand_in

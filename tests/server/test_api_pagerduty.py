@@ -139,12 +139,6 @@ async def test_pagerduty_hears_what_was_acknowledged_elsewhere(
     assert not pagerduty.violations
 
 
-@pytest.fixture
-def receiver() -> Iterator[WebhookStandIn]:
-    with WebhookStandIn() as stand_in:
-        yield stand_in
-
-
 async def test_a_repeat_and_an_overtaken_word_change_nothing(
     api: Api, pagerduty: PagerDutyStandIn, sqlite_store: Store
 ) -> None:

@@ -24,12 +24,6 @@ PATH = "/api/slack/interactivity/oncall"
 
 
 @pytest.fixture
-def slack() -> Iterator[SlackStandIn]:
-    with SlackStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
 async def api(sqlite_store: Store) -> AsyncIterator[Api]:
     """With an API key, which Slack does not have."""
     async with serving(sqlite_store, Settings(port=0, api_key=SecretStr("k" * 20))) as running:

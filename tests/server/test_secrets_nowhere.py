@@ -137,12 +137,6 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def receiver() -> Iterator[WebhookStandIn]:
-    with WebhookStandIn() as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
 def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     store = Store.open(sqlite_url, create=True)
     yield store

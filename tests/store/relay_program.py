@@ -21,10 +21,11 @@ SURVIVED: Final = 3
 """How many batches go well before the end."""
 
 
-class DyingRelay(Relay):
-    """Dies at `point` of its fourth batch."""
+class Dying(Relay):
+    """Dies at `point` of its fourth batch; a batch is under way for `sent_s` before it dies while sending."""
 
     point = ""
+    sent_s = 0.001
     batches = 0
 
     async def _publish(self, records: Sequence[Record]) -> None:
@@ -32,7 +33,7 @@ class DyingRelay(Relay):
         self._die("before sending")
         sending = asyncio.create_task(super()._publish(records))
         if self.batches > SURVIVED and self.point == "while sending":
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(self.sent_s)
             self._die("while sending")
         await sending
         self._die("after sending")
@@ -44,29 +45,28 @@ class DyingRelay(Relay):
 
     def _die(self, point: str) -> None:
         if point == self.point and self.batches > SURVIVED:
-            die()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die() -> None:
-    """Nothing of this process goes on."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-async def relay(url: str, broker: str, prefix: str, idempotent: str, point: str) -> None:
-    """Move the log until it is on the broker, or die."""
-    store = Store.open(url)
-    bus = KafkaBus(broker, topic_prefix=prefix, idempotent=idempotent == "True")
-    moving = DyingRelay(store, bus, batch=20, ttl=timedelta(seconds=2))
-    moving.point = point
+async def run(relay: Dying, point: str, bus: KafkaBus, store: Store) -> None:
+    """Serve until all is on the broker, or die at `point`."""
+    relay.point = point
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(moving.serve(stop))
-        while await moving.lag():
+        tasks.create_task(relay.serve(stop))
+        while await relay.lag():
             await asyncio.sleep(0.02)
         stop.set()
     await bus.close()
     store.close()
 
 
+async def move(url: str, broker: str, prefix: str, idempotent: str, point: str) -> None:
+    """Move the log until it is on the broker, or die."""
+    store = Store.open(url)
+    bus = KafkaBus(broker, topic_prefix=prefix, idempotent=idempotent == "True")
+    await run(Dying(store, bus, batch=20, ttl=timedelta(seconds=2)), point, bus, store)
+
+
 if __name__ == "__main__":
-    asyncio.run(relay(*sys.argv[1:]))
+    asyncio.run(move(*sys.argv[1:]))

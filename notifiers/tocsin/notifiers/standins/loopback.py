@@ -4,13 +4,13 @@ import json
 import socket
 import struct
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tocsin.notifiers.standins.unreliable import Unreliable
 
 MAX_BODY = 4 * 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
@@ -89,17 +89,12 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class StandIn:
-    """A server on 127.0.0.1 and a port of its own from construction on; close it, or use it as a context manager.
-
-    `violations` lists what broke the contract of the real service; `requests` counts all that came.
-    """
+class StandIn(Unreliable[Fault]):
+    """A server on 127.0.0.1 and a port of its own, which hears one request after the other; `requests` counts them."""
 
     def __init__(self) -> None:
-        self.violations: list[str] = []
+        super().__init__()
         self.requests = 0
-        self._faults: deque[Fault] = deque()
-        self._changed = threading.Condition()
         self._closing = threading.Event()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -110,14 +105,6 @@ class StandIn:
         """`http://127.0.0.1:PORT`."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Stop answering, tear down what is open."""
         if not self._closing.is_set():
@@ -126,21 +113,6 @@ class StandIn:
             self._server.hang_up()
             self._server.server_close()
             self._thread.join()
-
-    def fail(self, *faults: Fault) -> None:
-        """Let the next requests go wrong, one fault each, in this order."""
-        with self._changed:
-            self._faults.extend(faults)
-
-    def heal(self) -> None:
-        """Forget the faults that have not come yet."""
-        with self._changed:
-            self._faults.clear()
-
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-        """Wait until `condition` holds, looking again after every request; whether it did in time."""
-        with self._changed:
-            return self._changed.wait_for(condition, timeout_s)
 
     def answer(self, request: Request) -> Reply:
         """Carry the request out; called with everything else locked out."""
@@ -152,11 +124,11 @@ class StandIn:
 
     def respond(self, request: Request) -> Reply | None:
         """The reply to `request`, after the next fault; None to tear the connection down."""
-        with self._changed:
+        with self.changed:
             fault = self._faults.popleft() if self._faults else None
             self.requests += 1
             reply = self._faulty(fault, request) if fault else self.answer(request)
-            self._changed.notify_all()
+            self.changed.notify_all()
         if isinstance(fault, Hang):
             self._closing.wait()
         return reply

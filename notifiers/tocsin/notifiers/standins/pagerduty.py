@@ -219,8 +219,8 @@ class PagerDutyStandIn(StandIn):
     def _post_quietly(self, document: dict[str, Any]) -> None:
         with suppress(OSError):
             self._post_to_all(document)
-        with self._changed:
-            self._changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
 
 
 def check_change(event: dict[str, Any]) -> list[str]:

@@ -4,8 +4,6 @@ import base64
 import socketserver
 import ssl
 import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -14,10 +12,10 @@ from email.policy import default
 from pathlib import Path
 from socket import SHUT_RDWR, socket
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from tocsin.notifiers.standins.certificate import server_context, write_certificate
+from tocsin.notifiers.standins.unreliable import Unreliable
 
 Step = Literal["connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "content"]
 LINE_BYTES: Final = 998
@@ -61,8 +59,8 @@ class Mail:
         return str(body.get_content()).replace("\r\n", "\n") if body else ""
 
 
-class SmtpStandIn:
-    """A mail server on 127.0.0.1 and a port of its own; close it, or use it as a context manager.
+class SmtpStandIn(Unreliable[SmtpFault]):
+    """A mail server on 127.0.0.1 and a port of its own.
 
     `mails` has what was taken, one of each Message-ID; `repeats` the ids that came again. `ca_file` is what a client
     has to trust. With `password` only who logs in may send.
@@ -71,13 +69,11 @@ class SmtpStandIn:
     def __init__(
         self, tls: Literal["none", "starttls", "tls"] = "none", *, user: str = "tocsin", password: str | None = None
     ) -> None:
+        super().__init__()
         self.tls, self.user, self.password = tls, user, password
         self.mails: list[Mail] = []
         self.repeats: list[str] = []
-        self.violations: list[str] = []
         self.connections = 0
-        self._faults: deque[SmtpFault] = deque()
-        self.changed = threading.Condition()
         self._folder = TemporaryDirectory(prefix="tocsin-smtp-")
         certificate, key = write_certificate(Path(self._folder.name))
         self.ca_file, self.context = str(certificate), server_context(certificate, key)
@@ -95,14 +91,6 @@ class SmtpStandIn:
         """The port it listens on."""
         return int(self._server.server_address[1])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Stop answering, tear down what is open."""
         self._server.shutdown()
@@ -110,21 +98,6 @@ class SmtpStandIn:
         self._server.server_close()
         self._thread.join()
         self._folder.cleanup()
-
-    def fail(self, *faults: SmtpFault) -> None:
-        """Let it go wrong: each fault once, in this order, when its step comes."""
-        with self.changed:
-            self._faults.extend(faults)
-
-    def heal(self) -> None:
-        """Forget the faults that have not come yet."""
-        with self.changed:
-            self._faults.clear()
-
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-        """Wait until `condition` holds, looking again after every mail; whether it did in time."""
-        with self.changed:
-            return self.changed.wait_for(condition, timeout_s)
 
     def fault(self, step: Step) -> SmtpFault | None:
         """The fault that is next, if it is one of this step; it is used up by that."""
