@@ -17,6 +17,7 @@ from tocsin.notifiers.act import Acknowledge, Act, Resolve, Unacknowledge
 from tocsin.notifiers.alert import Alert
 from tocsin.notifiers.audit import violations
 from tocsin.notifiers.matchers import read_matchers
+from tocsin.notifiers.registry import remove_notifier
 from tocsin.notifiers.route import Escalate, Route
 from tocsin.notifiers.routes import put_route, remove_route
 from tocsin.notifiers.silences import add_silence
@@ -162,6 +163,23 @@ def test_an_edited_or_removed_route_orphans_nothing(office: Office) -> None:
     office.pass_time(400)
     assert office.states() == ["oncall{team=db} resolved 0"]
     assert office.said("pager") == ["trigger", "resolve"]
+
+
+def test_an_end_is_heard_by_a_route_or_notifier_that_is_gone(office: Office) -> None:
+    """Else whoever was told would never hear of the end."""
+    office.fire("db1")
+    office.fire("etl", to="@hook")
+    office.pass_time(30)
+    office.tell()
+    with office.store.begin() as session:
+        remove_route(session, "oncall")
+        remove_notifier(session, "hook")
+    office.over("db1")
+    office.over("etl", to="@hook")
+    office.pass_time(60)
+    assert office.said("pager") == ["trigger", "resolve"]
+    assert {incident.state for incident in office.incidents()} == {"resolved"}
+    assert office.over("db1", to="nowhere") == [[]]
 
 
 def test_a_new_receiver_of_the_route_hears_with_the_next_news(office: Office) -> None:

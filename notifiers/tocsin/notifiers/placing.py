@@ -35,7 +35,11 @@ class Spot(msgspec.Struct, frozen=True):
 
 
 class Placer:
-    """Finds the spots of alerts in one transaction. Raises NotFound for a notifier or a route that is unknown."""
+    """Finds the spots of alerts in one transaction.
+
+    Raises NotFound for an alert that fires for a notifier or a route that is unknown; one that is over is heard
+    without them: what it ends is found by its line.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -44,6 +48,14 @@ class Placer:
 
     def place(self, alert: Alert) -> list[Spot]:
         """Every spot of the alert; none when all who would be told of a dead delivery are who it was for."""
+        try:
+            return self._placed(alert)
+        except NotFound:
+            if alert.status == "firing":
+                raise
+            return []
+
+    def _placed(self, alert: Alert) -> list[Spot]:
         match alert.to:
             case ToNotifier(name):
                 return self._direct(alert, name)

@@ -45,8 +45,8 @@ _LOG = redacted_logger("tocsin.notifiers.take")
 def take(session: Session, alerts: Sequence[Alert], now: datetime) -> list[list[Incident]]:
     """Take the alerts; for each the incidents that it belongs to, or that it ended.
 
-    Raises NotFound for an unknown notifier or route and Invalid for a severity that is none, before anything is
-    written. Alerts of one identity are taken in their order.
+    Raises NotFound when one fires for an unknown notifier or route and Invalid for a severity that is none, before
+    anything is written. Alerts of one identity are taken in their order.
     """
     cleaned = [bounded(alert) for alert in alerts]
     found: list[list[Incident]] = []
