@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from queue import Queue
@@ -58,6 +59,24 @@ class DeadlyPagerDuty(Deadly, PagerDutyStandIn):
 
 class DeadlyReceiver(Deadly, WebhookStandIn):
     """A deadly webhook."""
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackStandIn]:
+    with DeadlySlack() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[PagerDutyStandIn]:
+    with DeadlyPagerDuty() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookStandIn]:
+    with DeadlyReceiver() as stand_in:
+        yield stand_in
 
 
 CASES = [
