@@ -162,7 +162,10 @@ class OnCall(RuleBasedStateMachine):
         for row in self.days.rows(Delivery):
             told[row.incident_id] |= {row.receiver} if row.state == "delivered" else set()
         for incident in self.days.live():
-            if incident.state in ("open", "acknowledged") and incident.firing:
+            taken = (
+                incident.state == "acknowledged" and incident.said is None
+            )  # somebody was at it before anybody was told
+            if incident.state in ("open", "acknowledged") and incident.firing and not taken:
                 assert set(incident.node["receivers"]) - incident.storms.keys() <= told[incident.id], incident
 
     def _all_are_told_the_end(self) -> None:

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, func, select
 from tocsin.events.ids import derive
 from tocsin.events.model import RESOURCE_ID, Event
 from tocsin.notifiers.case import LIVE
+from tocsin.notifiers.claims import told_to_wait
 from tocsin.notifiers.tables import AlertRow, Delivery, Incident
 from tocsin.store.log import append
 
@@ -37,7 +38,7 @@ def violations(session: Session, now: datetime) -> list[Violation]:
 
     - `overdue`: an incident is past its due time by more than a minute, and nobody has advanced it;
     - `resolve-owed`: who was told of an incident that is over has no delivery that says so;
-    - `no-lease`: a delivery is being sent by nobody;
+    - `no-lease`: a delivery is being sent by nobody, and its receiver may be spoken to;
     - `count`: an incident counts other alerts than there are (of the twenty that changed last).
     """
     return [*_overdue(session, now), *_owed(session, now), *_unleased(session, now), *_miscounted(session)]
@@ -86,7 +87,8 @@ def _owed(session: Session, now: datetime) -> list[Violation]:
 
 def _unleased(session: Session, now: datetime) -> list[Violation]:
     lost = select(Delivery.id, Delivery.receiver).where(
-        col(Delivery.state) == "sending", or_(col(Delivery.lease).is_(None), col(Delivery.due) < now - GRACE)
+        col(Delivery.state) == "sending",
+        or_(col(Delivery.lease).is_(None), and_(col(Delivery.due) < now - GRACE, ~told_to_wait(now))),
     )
     rows = session.exec(lost.limit(MOST)).all()
     return [

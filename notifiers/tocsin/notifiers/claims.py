@@ -1,6 +1,6 @@
 """Which deliveries are due, whose turn it is, and what an attempt has changed. Every function runs in a transaction."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +11,13 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from tocsin.events.ids import uuid7
+from tocsin.events.model import Event
 from tocsin.notifiers import past
 from tocsin.notifiers.blocks import KINDS
 from tocsin.notifiers.delivery import OVER_BEFORE_TOLD, Progress, Step, next_state
-from tocsin.notifiers.incident_events import ended
+from tocsin.notifiers.episodes import lock
+from tocsin.notifiers.incident_events import ended as event_of_end
+from tocsin.notifiers.node import STORM
 from tocsin.notifiers.outcomes import Delivered, Handle, Outcome
 from tocsin.notifiers.pacing import is_paced, next_turn, take_turns
 from tocsin.notifiers.redact import redact
@@ -65,7 +68,7 @@ def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -
     statement = (
         select(Delivery.receiver)
         .distinct()
-        .where(past.is_live(Delivery.state), col(Delivery.due) <= now, ~_told_to_wait(now))
+        .where(past.is_live(Delivery.state), col(Delivery.due) <= now, ~told_to_wait(now))
     )
     return sorted(set(session.exec(statement)) - set(full))
 
@@ -75,14 +78,16 @@ def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[
     claimed: list[Claimed] = []
     for receiver in due_receivers(session, now):
         notifier = session.get(NotifierRow, receiver)
-        free = min(at_once(notifier) - under_way.get(receiver, 0), limit - len(claimed))
+        most = 1 if _asked_to_wait(session, receiver) else at_once(notifier)
+        free = min(most - under_way.get(receiver, 0), limit - len(claimed))
         if free <= 0:
             continue
         mine = _due(now) & (col(Delivery.receiver) == receiver)
         statement = select(Delivery).where(mine).order_by(col(Delivery.due), col(Delivery.revision)).limit(free)
         rows = session.exec(claimable(session, statement)).all()
         turns = take_turns(session, notifier, now, len(rows))
-        claimed += [_take(session, row, notifier, now, lease) for row in rows[:turns]]
+        heard = past.heard_of(session, receiver, [row.incident_id for row in rows[:turns]])
+        claimed += [_take(row, notifier, heard.get(row.incident_id), now, lease) for row in rows[:turns]]
     return claimed
 
 
@@ -103,27 +108,56 @@ def next_due(session: Session, now: datetime) -> datetime | None:
 
 def record(session: Session, claimed: Claimed, tried: Tried, jitter: float) -> Step | None:
     """Write down the attempt and what it changed, with its event. None when the lease had gone to somebody else."""
-    incident = session.exec(select(Incident).where(Incident.id == claimed.incident_id).with_for_update()).one()
-    rows = past.current(session, claimed.incident_id, claimed.receiver, claimed.view.revision)
-    row = next(row for row in rows if row.id == claimed.id)
-    attempt = attempt_row(row.receiver, row.action, tried, row.id)
-    session.add(attempt)
+    return record_all(session, [(claimed, tried)], lambda: jitter)[0]
+
+
+def record_all(
+    session: Session, ended: Sequence[tuple[Claimed, Tried]], jitter: Callable[[], float]
+) -> list[Step | None]:
+    """The same for several attempts that ended at about the same time."""
+    incidents = _locked(session, [claimed for claimed, _ in ended])
+    rows = past.current_all(session, incidents, [claimed.id for claimed, _ in ended])
+    steps, events = list[Step | None](), list[Event]()
+    for claimed, tried in ended:
+        mine = rows[claimed.incident_id, claimed.receiver]
+        row = next(row for row in mine if row.id == claimed.id)
+        attempt = attempt_row(row.receiver, row.action, tried, row.id)
+        session.add(attempt)
+        step = _stepped(session, row, mine, claimed, tried, jitter) if row.lease == claimed.lease else None
+        if step is not None and step.state in ("delivered", "dead"):
+            events.append(event_of_end(row, incidents[row.incident_id], attempt.id))
+        steps.append(step)
+    _wishes(session, ended, steps)
+    append(session, events)
     touch(session, CHANNEL)
-    if row.lease != claimed.lease:
-        return None
+    return steps
+
+
+def _locked(session: Session, several: Sequence[Claimed]) -> dict[UUID, Incident]:
+    """Their incidents; storms after all others, as whoever takes alerts does it."""
+    storms = {claimed.incident_id for claimed in several if claimed.view.route == STORM}
+    return lock(session, {claimed.incident_id for claimed in several} - storms) | lock(session, storms)
+
+
+def _stepped(
+    session: Session,
+    row: Delivery,
+    rows: Sequence[Delivery],
+    claimed: Claimed,
+    tried: Tried,
+    jitter: Callable[[], float],
+) -> Step:
+    """What the attempt has changed about the delivery and those that wait behind it."""
     waiting = [other for other in rows if other.revision > row.revision and other.state == "pending"]
     block = KINDS.get(claimed.notifier.kind) if claimed.notifier is not None else None
-    if (
-        block is None or not block.updates
-    ):  # a pager learns behind its call that somebody is at it; that does not take the call's place
+    if block is None or not block.updates:
+        # A pager learns behind its call that somebody is at it; that does not take the call's place.
         waiting = [other for other in waiting if other.action != "acknowledge"]
     progress = Progress(row.tries, row.since, row.minimal, row.maybe_told, overtaken=bool(waiting))
-    step = next_state(progress, tried.outcome, tried.at, jitter)
+    step = next_state(progress, tried.outcome, tried.at, jitter())
     _apply(session, row, step, tried.at)
     if waiting and not past.was_told(session, claimed.incident_id, claimed.receiver):
         _let_go(session, waiting, tried.at)
-    if step.state in ("delivered", "dead"):
-        append(session, [ended(row, incident, attempt.id)])
     return step
 
 
@@ -146,12 +180,14 @@ def attempt_row(receiver: str, action: str, tried: Tried, delivery: UUID | None)
     )
 
 
-def _take(session: Session, row: Delivery, notifier: NotifierRow | None, now: datetime, lease: timedelta) -> Claimed:
+def _take(
+    row: Delivery, notifier: NotifierRow | None, heard: past.Heard | None, now: datetime, lease: timedelta
+) -> Claimed:
+    """Make the delivery ours. `heard`: what the receiver has heard of the incident."""
     abandoned, waited = row.state == "sending", now - row.due
     row.maybe_told = row.maybe_told or abandoned
     row.state, row.due, row.lease, row.tries = "sending", now + lease, uuid4(), row.tries + 1
-    session.add(row)
-    handle = past.handle_of(session, row.incident_id, row.receiver)
+    handle = heard.handle if heard is not None else None
     return Claimed(
         id=row.id,
         incident_id=row.incident_id,
@@ -160,7 +196,7 @@ def _take(session: Session, row: Delivery, notifier: NotifierRow | None, now: da
         view=view_from_json(row.view),
         minimal=row.minimal,
         handle=handle,
-        look_first=handle is None and past.was_told(session, row.incident_id, row.receiver),
+        look_first=handle is None and (heard is not None or row.maybe_told),
         notifier=notifier,
         again=row.maybe_told,
         waited=waited,
@@ -172,8 +208,33 @@ def _apply(session: Session, row: Delivery, step: Step, now: datetime) -> None:
     row.reason = redact(step.reason)[:REASON] if step.reason else None
     row.handle, row.lease, row.updated = step.handle, None, now
     session.add(row)
-    if step.not_before is not None:
-        _leave_alone(session, row.receiver, step.not_before, row.reason)
+
+
+def _asked_to_wait(session: Session, receiver: str) -> bool:
+    """Whether the receiver has asked to be left alone, and has taken nothing since: then one goes first, by itself."""
+    state = session.get(ReceiverState, receiver, populate_existing=True)
+    return state is not None and state.not_before is not None
+
+
+def _wishes(session: Session, ended: Sequence[tuple[Claimed, Tried]], steps: Sequence[Step | None]) -> None:
+    """Note who wants to be left alone, and who takes messages again; in one order, whoever else does so."""
+    taken = {claimed.receiver: tried.at for claimed, tried in ended if isinstance(tried.outcome, Delivered)}
+    waits: dict[str, tuple[datetime, str | None]] = {}
+    for (claimed, _), step in zip(ended, steps, strict=True):
+        if step is not None and step.not_before is not None:
+            wish = step.not_before, redact(step.reason)[:REASON] if step.reason else None
+            waits[claimed.receiver] = max(wish, waits.get(claimed.receiver, wish), key=lambda one: one[0])
+    for receiver in sorted({*taken, *waits}):
+        if receiver in taken:
+            _trust(session, receiver, taken[receiver])
+        if receiver in waits:
+            _leave_alone(session, receiver, *waits[receiver])
+
+
+def _trust(session: Session, receiver: str, at: datetime) -> None:
+    """It has taken a message: what it once asked for is over."""
+    asked = col(ReceiverState.receiver) == receiver, col(ReceiverState.not_before) <= at
+    session.connection().execute(update(ReceiverState).where(*asked).values(not_before=None, reason=None))
 
 
 def _leave_alone(session: Session, receiver: str, until: datetime, reason: str | None) -> None:
@@ -211,10 +272,10 @@ def _due(now: datetime) -> ColumnElement[bool]:
         col(older.revision) < col(Delivery.revision),
         past.is_live(older.state),
     )
-    return and_(past.is_live(Delivery.state), col(Delivery.due) <= now, ~in_front, ~_told_to_wait(now))
+    return and_(past.is_live(Delivery.state), col(Delivery.due) <= now, ~in_front, ~told_to_wait(now))
 
 
-def _told_to_wait(now: datetime) -> ColumnElement[bool]:
+def told_to_wait(now: datetime) -> ColumnElement[bool]:
     """Whether the receiver asked to be left alone, or its rate does."""
     asked = exists().where(col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now)
     return or_(asked, is_paced(now))

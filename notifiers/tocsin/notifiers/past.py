@@ -1,14 +1,22 @@
 """What a receiver has been told of an incident. One incident may have thousands of revisions: few of them are read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, tuple_
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from tocsin.notifiers.delivery import LIVE, Known
 from tocsin.notifiers.outcomes import Handle
 from tocsin.notifiers.tables import Delivery, Incident
+
+
+class Heard(NamedTuple):
+    """That a receiver has heard of an incident, and what its channel gave back, the last time it took a message."""
+
+    handle: Handle | None
 
 
 def is_live(state: object) -> ColumnElement[bool]:
@@ -26,6 +34,21 @@ def current(session: Session, incident: UUID, receiver: str, revision: int | Non
         wanted = or_(wanted, col(Delivery.revision) == revision)
     statement = select(Delivery).where(_ours(incident, receiver), wanted)
     return session.exec(statement.order_by(col(Delivery.revision)).with_for_update()).all()
+
+
+def current_all(
+    session: Session, incidents: Collection[UUID], deliveries: Collection[UUID]
+) -> dict[tuple[UUID, str], list[Delivery]]:
+    """By incident and receiver the live deliveries and those named, in order; locked until the end of the transaction.
+
+    The incidents are locked already.
+    """
+    wanted = or_(is_live(Delivery.state), col(Delivery.id).in_(deliveries))
+    statement = select(Delivery).where(col(Delivery.incident_id).in_(incidents), wanted)
+    found: dict[tuple[UUID, str], list[Delivery]] = {}
+    for row in session.exec(statement.order_by(col(Delivery.revision)).with_for_update()):
+        found.setdefault((row.incident_id, row.receiver), []).append(row)
+    return found
 
 
 def known(session: Session, incident: Incident, receiver: str, rows: Sequence[Delivery]) -> list[Known]:
@@ -58,12 +81,24 @@ def receivers(session: Session, incident: UUID) -> list[str]:
     return sorted(session.exec(select(Delivery.receiver).where(Delivery.incident_id == incident).distinct()))
 
 
-def handle_of(session: Session, incident: UUID, receiver: str) -> Handle | None:
-    """What the channel gave back when it last took a message of the incident."""
-    taken = and_(_ours(incident, receiver), col(Delivery.state) == "delivered")
-    newest = select(Delivery.handle).where(taken).order_by(col(Delivery.revision).desc()).limit(1)
-    handle = session.exec(newest).first()
-    return dict(handle) if handle else None
+def heard_of(session: Session, receiver: str, incidents: Sequence[UUID]) -> dict[UUID, Heard]:
+    """What the receiver has, or may have, heard of these incidents; those of which it heard nothing are left out."""
+    taken = case((col(Delivery.state) == "delivered", col(Delivery.revision)), else_=0)
+    mine = and_(col(Delivery.receiver) == receiver, col(Delivery.incident_id).in_(incidents))
+    heard = or_(col(Delivery.state) == "delivered", col(Delivery.maybe_told))
+    newest = columns(col(Delivery.incident_id), func.max(taken)).where(mine, heard)
+    found = session.connection().execute(newest.group_by(col(Delivery.incident_id))).all()
+    places = [(incident, receiver, revision) for incident, revision in found if revision]
+    return {incident: Heard(None) for incident, _ in found} | _handles(session, places)
+
+
+def _handles(session: Session, places: Sequence[tuple[UUID, str, int]]) -> dict[UUID, Heard]:
+    """What the channel gave back for these deliveries."""
+    if not places:
+        return {}
+    key = tuple_(col(Delivery.incident_id), col(Delivery.receiver), col(Delivery.revision))
+    rows = session.connection().execute(columns(col(Delivery.incident_id), col(Delivery.handle)).where(key.in_(places)))
+    return {incident: Heard(dict(handle) if handle else None) for incident, handle in rows}
 
 
 def _ours(incident: UUID, receiver: str) -> ColumnElement[bool]:
