@@ -23,6 +23,7 @@ from tocsin.notifiers.pacing import is_paced, next_turn, take_turns
 from tocsin.notifiers.redact import redact
 from tocsin.notifiers.registry import CHANNEL
 from tocsin.notifiers.tables import Attempt, Delivery, Incident, NotifierRow, ReceiverState
+from tocsin.notifiers.tally import count_attempts
 from tocsin.notifiers.view import View, view_from_json, view_to_json
 from tocsin.store.engine import claimable, insert_new, touch
 from tocsin.store.log import append
@@ -117,7 +118,7 @@ def record_all(
     """The same for several attempts that ended at about the same time."""
     incidents = _locked(session, [claimed for claimed, _ in ended])
     rows = past.current_all(session, incidents, [claimed.id for claimed, _ in ended])
-    steps, events = list[Step | None](), list[Event]()
+    steps, events, made = list[Step | None](), list[Event](), list[tuple[Attempt, Delivery | None]]()
     for claimed, tried in ended:
         mine = rows[claimed.incident_id, claimed.receiver]
         row = next(row for row in mine if row.id == claimed.id)
@@ -127,8 +128,10 @@ def record_all(
         if step is not None and step.state in ("delivered", "dead"):
             events.append(event_of_end(row, incidents[row.incident_id], attempt.id))
         steps.append(step)
+        made.append((attempt, row if step is not None else None))
     _wishes(session, ended, steps)
     append(session, events)
+    count_attempts(session, made, incidents)
     touch(session, CHANNEL)
     return steps
 
