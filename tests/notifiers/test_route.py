@@ -136,10 +136,12 @@ def test_the_receivers_of_a_tree() -> None:
         pytest.param({"receivers": ["x", "x"]}, "receivers", "named twice", id="a receiver twice"),
         pytest.param({"name": "a/b"}, "name", "letters, digits, spaces", id="a slash in a name"),
         pytest.param({"group_wait": "5 min"}, "group_wait", "30s, 5m, 1d12h", id="a span"),
+        pytest.param({"group_wait": "5"}, "group_wait", "write 5s, 5m or 5h", id="a span without a unit"),
         pytest.param({"group_wait": "2000d"}, "group_wait", "0 to 366 days", id="a span too long"),
         pytest.param({"repeat_interval": 0}, "repeat_interval", 'write "never"', id="repeat at once"),
         pytest.param({"group_by": ["...", "a"]}, "group_by", "leave the others out", id="every label and one"),
         pytest.param({"matchers": ["a=b", "a~"]}, "matchers", "column 2", id="a matcher"),
+        pytest.param({"match": {"shard": 7}}, "match", 'shard: the value of a label is text; write "7"', id="a number"),
         pytest.param({"match": {"": "b"}}, "", "name of a label", id="a label without a name"),
         pytest.param({"escalation": [{"after": 5}]}, "escalation.0.receivers", "required", id="a step to nobody"),
         pytest.param(

@@ -69,9 +69,14 @@ def test_a_route_that_names_nobody_known_is_refused_and_nothing_is_stored(
     cli: Cli, oncall: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "web.yaml"
-    file.write_text("routes:\n  - {name: a, receiver: slack}\n  - {name: b, receiver: slak}\n")
+    file.write_text(
+        "routes:\n  - {name: a, receiver: slack}\n  - {name: b, receiver: slak, routes: [{receiver: pagr}]}\n"
+    )
     refused = cli("route", "apply", str(file))
-    assert (refused.code, "did you mean slack?" in refused.err) == (1, True)
+    assert (refused.code, 'route "b": unknown notifier "slak"; did you mean slack?' in refused.err) == (1, True)
+    assert 'route "b/all": unknown notifier "pagr"; did you mean pager?' in refused.err, (
+        "all of them, with their places"
+    )
     assert cli("route", "show", "a").code == 1
 
 
@@ -110,7 +115,7 @@ def test_a_silence_is_added_seen_and_ended(cli: Cli, oncall: Path) -> None:
     [way] = cli("route", "test", "team=db", "-o", "json").json()
     assert way["quiet"].startswith("silenced by ana until ")
     assert [row["id"] for row in cli("silence", "ls", "--state", "active", "-o", "json").json()] == [made["id"]]
-    assert cli("silence", "expire", made["id"], "-o", "json").json()["state"] == "expired"
+    assert cli("silence", "expire", made["id"][:13], "-o", "json").json()["state"] == "expired"
     assert cli("route", "test", "team=db", "-o", "json").json()[0]["quiet"] == ""
     assert cli("silence", "ls", "--state", "active").out.startswith("no silences")
 
@@ -118,6 +123,13 @@ def test_a_silence_is_added_seen_and_ended(cli: Cli, oncall: Path) -> None:
 def test_a_preview_writes_nothing(cli: Cli) -> None:
     found = cli("silence", "add", "team=db", "--preview", "-o", "json").json()
     assert (found["firing"], found["past"], found["complete"]) == (0, 0, True)
+    said = cli("silence", "add", "team=db", "--preview").out
+    assert said.splitlines() == [
+        'team="db"',
+        "  quiet now: 0 alerts in 0 incidents",
+        "  quiet in the last 24 hours: 0 alerts",
+        "nothing is written; `--for 2h` instead of `--preview` adds it",
+    ]
     assert cli("silence", "ls", "-o", "json").json() == []
 
 
@@ -128,7 +140,8 @@ def test_a_preview_writes_nothing(cli: Cli) -> None:
         (("team=db", "--for", "2h", "--until", "2030-01-01T00:00:00Z"), "Give --for 2h"),
         (("team=db", "--for", "soon"), "--for soon: a span is needed"),
         (("team=db", "--until", "2030-01-01T00:00:00"), "has no time zone"),
-        (("team=db", "--until", "2020-01-01T00:00:00Z"), "ends later"),
+        (("team=db", "--until", "2020-01-01T00:00:00Z"), "until 2020-01-01 00:00:00Z is none; end it later"),
+        (("team=db", "--for", "2"), "--for 2: 2 has no unit; write 2s, 2m or 2h"),
         (("team~db", "--for", "2h"), "column 5"),
         (("--for", "2h"), "needs a matcher"),
     ],

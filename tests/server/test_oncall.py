@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tocsin.events.clock import ManualClock
-from tocsin.events.errors import Conflict, NotFound
+from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.notifiers.act import Acknowledge, Resolve, Silence
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.blocks import SlackWebhook
@@ -95,9 +95,11 @@ def test_an_incident_is_found_by_the_first_letters_of_its_id(store: Store, ids: 
     with store.read() as session:
         assert oncall.incident_named(session, str(wanted)) == wanted
         assert oncall.incident_named(session, str(wanted)[:8].upper()) == wanted
-        for text in ("abc", "zzzzzzzz"):
-            with pytest.raises(NotFound, match="no incident has an id that begins with"):
-                oncall.incident_named(session, text)
+        assert oncall.incident_named(session, str(wanted)[-12:]) == wanted, "what a message in Slack shows"
+        with pytest.raises(NotFound, match="no incident has an id that begins or ends with 'zzzzzzzz'"):
+            oncall.incident_named(session, "zzzzzzzz")
+        with pytest.raises(Invalid, match=f"'{str(wanted)[:3]}' is too short for an id; give 4 letters"):
+            oncall.incident_named(session, str(wanted)[:3])
 
 
 def test_an_incident_is_shown_with_its_story_and_what_comes_next(store: Store, ids: dict[str, UUID]) -> None:

@@ -228,7 +228,7 @@ def test_an_incident_goes_its_way_on_the_command_line(cli: Cli) -> None:
 
 USAGE: list[tuple[str, tuple[str, ...], str]] = [
     ("no incident", ("incident", "ack"), "which incident?"),
-    ("an unknown one", ("incident", "ack", "zzzzzzzz"), "no incident has an id that begins with 'zzzzzzzz'"),
+    ("an unknown one", ("incident", "ack", "zzzzzzzz"), "no incident has an id that begins or ends with 'zzzzzzzz'"),
     ("a bad span", ("incident", "ack", "zzzzzzzz", "--for", "soon"), "--for soon: a span is needed"),
     ("nothing to explain", ("incident", "explain"), "explain what?"),
     ("two to explain", ("incident", "explain", "abcd", "--alert", 'a="b"'), "explain what?"),

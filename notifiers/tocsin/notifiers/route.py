@@ -121,6 +121,17 @@ class Route(_Receiving):
             raise ValueError("a name begins with a letter or digit, and holds letters, digits, spaces, dots, _ and -")
         return name
 
+    @field_validator("match", mode="before")
+    @classmethod
+    def _are_texts(cls, match: object) -> object:
+        values = match.items() if isinstance(match, dict) else ()
+        for name, value in (
+            (name, one) for name, some in values for one in (some if isinstance(some, list) else [some])
+        ):
+            if isinstance(value, int | float):
+                raise ValueError(f'{name}: the value of a label is text; write "{value}" in quotes')
+        return match
+
     @field_validator("matchers")
     @classmethod
     def _are_matchers(cls, texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlmodel import Session, col, select
 
 from tocsin.events.errors import Invalid, NotFound
-from tocsin.notifiers.route import Route, Tree, grow, receivers_of
+from tocsin.notifiers.route import Route, Tree, grow, receivers_of, walk
 from tocsin.notifiers.routing_tables import MuteWindowRow, RouteRow
 from tocsin.notifiers.stamps import changed, kept
 from tocsin.notifiers.tables import NotifierRow
@@ -37,7 +37,7 @@ def put_route(session: Session, route: Route, now: datetime) -> Change:
     Raises `Invalid` for what is no root, a mute window or a notifier that nobody knows, with those that are known.
     """
     tree = grow(route, windows(session))
-    _check_receivers(session, route.name, tree)
+    _check_receivers(session, tree)
     return _put(session, RouteRow, route.name, written(route), now)
 
 
@@ -135,12 +135,16 @@ def _trees(session: Session) -> Mapping[str, Tree]:
     return {row.name: grow(Route.model_validate(row.definition), known) for row in rows}
 
 
-def _check_receivers(session: Session, name: str, tree: Tree) -> None:
+def _check_receivers(session: Session, tree: Tree) -> None:
     known = list(session.exec(select(NotifierRow.name).order_by(col(NotifierRow.name))).all())
-    for receiver in receivers_of(tree):
-        if receiver not in known:
-            way_out = f"{near(receiver, known)}; known: {', '.join(known) or 'none'}"
-            raise Invalid(f'route "{name}": unknown notifier "{receiver}"{way_out}')
+    missing: dict[str, str] = {}
+    for part in walk(tree):
+        for name in receivers_of(Tree(part.node)):
+            if name not in known:
+                missing.setdefault(name, part.node.path)
+    if missing:
+        each = [f'route "{path}": unknown notifier "{name}"{near(name, known)}' for name, path in missing.items()]
+        raise Invalid(f"{'; '.join(each)}; known: {', '.join(known) or 'none'}")
 
 
 def _put(session: Session, table: type[Row], name: str, document: dict[str, Any], now: datetime) -> Change:

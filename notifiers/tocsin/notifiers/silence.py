@@ -36,7 +36,9 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 def check(matchers: Sequence[Matcher], starts: datetime, ends: datetime) -> None:
     """Raise `Invalid` for what would silence everything, or no time at all."""
     if starts >= ends:
-        raise Invalid(f"a silence that starts at {starts:%Y-%m-%d %H:%M:%SZ} ends later than that")
+        raise Invalid(
+            f"a silence from {starts:%Y-%m-%d %H:%M:%SZ} until {ends:%Y-%m-%d %H:%M:%SZ} is none; end it later"
+        )
     if not matchers:
         raise Invalid('a silence needs a matcher, such as alertname="etl"')
     if all(matcher.takes_missing for matcher in matchers):

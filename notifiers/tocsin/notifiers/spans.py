@@ -16,6 +16,7 @@ _UNITS: Final = {
     "ms": timedelta(milliseconds=1),
 }
 _TEXT: Final = re.compile(r"(?:(\d{1,9})(ms|[wdhms]))+", re.ASCII)
+_BARE: Final = re.compile(r"\d{1,9}", re.ASCII)
 _PART: Final = re.compile(r"(\d{1,9})(ms|[wdhms])", re.ASCII)
 
 
@@ -31,6 +32,9 @@ def read_span(source: Any) -> timedelta:  # Any: what a document holds, before i
         case str() if _TEXT.fullmatch(source.strip()):
             parts = _PART.findall(source)
             span = sum((int(number) * _UNITS[unit] for number, unit in parts), timedelta())
+        case str() if _BARE.fullmatch(source.strip()):
+            number = source.strip()
+            raise ValueError(f"{number} has no unit; write {number}s, {number}m or {number}h")
         case _:
             raise ValueError(_WAY_OUT)
     if not timedelta() <= span <= LONGEST:

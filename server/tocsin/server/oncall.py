@@ -22,6 +22,7 @@ from tocsin.notifiers.line import Line
 from tocsin.notifiers.node import node_from_json
 from tocsin.notifiers.route import Tree
 from tocsin.notifiers.routes import get_tree
+from tocsin.notifiers.routing_tables import SilenceRow
 from tocsin.notifiers.tables import AlertRow, Attempt, Delivery, Incident, ReceiverState
 from tocsin.notifiers.timeline import timeline
 from tocsin.notifiers.worlds import load_world
@@ -36,7 +37,7 @@ _RECENT: Final = 20_000
 _ATTEMPTS: Final = 5_000
 _REDRIVEN: Final = "tocsin.delivery.redriven"
 
-Row = TypeVar("Row", Incident, Delivery)
+Row = TypeVar("Row", Incident, Delivery, SilenceRow)
 State = Literal["live", "waiting", "open", "acknowledged", "settling", "resolved", "dropped", "told"]
 """Those of an incident; `live`: not over yet."""
 
@@ -113,9 +114,9 @@ def delivery(session: Session, wanted: UUID) -> DeliveryDetail:
 
 
 def incident_named(session: Session, text: str) -> UUID:
-    """The id of the incident that `text` means: an id, or its first letters (4 or more).
+    """The id of the incident that `text` means: an id, or its first or last letters (4 or more).
 
-    Raises NotFound, and Invalid when several ids begin so.
+    The last ones are what a message in Slack shows. Raises NotFound, and Invalid when several ids are meant.
     """
     return _named(session, Incident, text, col(Incident.opened).desc(), "incident")
 
@@ -123,6 +124,11 @@ def incident_named(session: Session, text: str) -> UUID:
 def delivery_named(session: Session, text: str) -> UUID:
     """The same of a delivery."""
     return _named(session, Delivery, text, col(Delivery.updated).desc(), "delivery")
+
+
+def silence_named(session: Session, text: str) -> UUID:
+    """The same of a silence."""
+    return _named(session, SilenceRow, text, col(SilenceRow.created).desc(), "silence")
 
 
 def incident_row(session: Session, wanted: UUID) -> Incident:
@@ -170,15 +176,18 @@ def _named(session: Session, table: type[Row], text: str, newest: ColumnElement[
         return UUID(text)
     except ValueError:
         pass
+    if len(text) < 4:
+        raise Invalid(f"{text!r} is too short for an id; give 4 letters of it or more, `tocsin {what} ls` lists them")
+    part = text.lower()
     recent = session.exec(select(table.id).order_by(newest).limit(_RECENT))
-    found = [one for one in recent if len(text) >= 4 and str(one).startswith(text.lower())]
+    found = [one for one in recent if str(one).startswith(part) or str(one).endswith(part)]
     match found:
         case [one]:
             return one
         case []:
-            raise NotFound(f"no {what} has an id that begins with {text!r}; `tocsin {what} ls` lists them")
+            raise NotFound(f"no {what} has an id that begins or ends with {text!r}; `tocsin {what} ls` lists them")
         case _:
-            raise Invalid(f"{len(found)} ids begin with {text!r}; give more of it")
+            raise Invalid(f"{len(found)} ids begin or end with {text!r}; give more of it")
 
 
 def _alerts(session: Session, incident: UUID, limit: int) -> list[Alerted]:

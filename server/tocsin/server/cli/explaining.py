@@ -1,6 +1,7 @@
 """`tocsin automation explain`: why an automation fired on an event, or did not."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -60,4 +61,5 @@ def _condition(condition: Condition) -> Iterator[str]:
 def _acted(one: Acted) -> Iterator[str]:
     yield f"    {one.action}: {one.state}{f', {one.reason}' if one.reason else ''}"
     for attempt in one.attempts:
-        yield f"      {attempt.get('at', '')} {attempt.get('outcome', '')} {attempt.get('reason') or ''}".rstrip()
+        at, outcome, reason = (attempt.get(name) or "" for name in ("at", "outcome", "reason"))
+        yield f"      {cell(datetime.fromisoformat(at)) if at else ''}  {outcome}{f': {reason}' if reason else ''}"

@@ -3,7 +3,6 @@
 import getpass
 from datetime import UTC, datetime
 from typing import Annotated
-from uuid import UUID
 
 from cyclopts import App, Parameter
 
@@ -12,9 +11,10 @@ from tocsin.notifiers import silences
 from tocsin.notifiers.matchers import read_matchers
 from tocsin.notifiers.silences import State
 from tocsin.notifiers.spans import read_span
-from tocsin.server import routing
+from tocsin.server import oncall, routing
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Limit, Output, show_one, show_rows
+from tocsin.server.cli.out import Limit, Output, plain, show_one, show_rows
+from tocsin.server.routing import PreviewView
 
 app = App(name="silence", help="Add, list and end silences.")
 
@@ -39,7 +39,8 @@ def add(
     if preview:
         with opened() as store, store.read() as session:
             told = ", ".join(map(str, found))
-            show_one(routing.preview_view(told, silences.preview(session, found, now)), output)
+            seen = routing.preview_view(told, silences.preview(session, found, now))
+        _show_preview(seen, output)
         return
     begin = routing.aware(starts, "--starts") or now
     end = _end(begin, span, routing.aware(until, "--until"))
@@ -67,7 +68,7 @@ def ls(
 
 @app.command
 def expire(
-    id: Annotated[UUID, Parameter(help="Which silence.")],  # noqa: A002 - it is the row's id
+    silence: Annotated[str, Parameter(help="Id of a silence, or its first letters.")],
     /,
     *,
     output: Output = "table",
@@ -75,8 +76,9 @@ def expire(
     """End a silence now. What it kept quiet and still fires is told."""
     now = datetime.now(UTC)
     with opened() as store, store.begin() as session:
-        silences.expire_silence(session, id, by=getpass.getuser(), now=now)
-        shown = routing.get_silence(session, id, now)
+        wanted = oncall.silence_named(session, silence)
+        silences.expire_silence(session, wanted, by=getpass.getuser(), now=now)
+        shown = routing.get_silence(session, wanted, now)
     show_one(shown, output)
 
 
@@ -89,3 +91,20 @@ def _end(begin: datetime, span: str | None, until: datetime | None) -> datetime:
         return begin + read_span(span)
     except ValueError as error:
         raise Invalid(f"--for {span}: {error}") from error
+
+
+def _show_preview(found: PreviewView, output: Output) -> None:
+    if output == "json":
+        show_one(found, output)
+        return
+    least = "" if found.complete else "at least "
+    print(plain(found.matchers))
+    print(f"  quiet now: {least}{_some(found.firing, 'alert')} in {_some(found.incidents, 'incident')}")
+    print(f"  quiet in the last 24 hours: {least}{_some(found.past, 'alert')}")
+    for subject in found.examples:
+        print(plain(f"    {subject}"))
+    print("nothing is written; `--for 2h` instead of `--preview` adds it")
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
