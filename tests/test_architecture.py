@@ -109,6 +109,7 @@ PLANTED = [
     ("cloudevents: only tocsin.events.cloudevents", "tocsin.events.codec", "cloudevents"),
     ("re2: only tocsin.notifiers.matchers", "tocsin.notifiers.view", "re2"),
     ("jmespath: only tocsin.events.jmes", "tocsin.events.labels", "jmespath"),
+    ("prometheus_client: only tocsin.server.metrics", "tocsin.server.reads", "prometheus_client"),
     ("web and command line: only the server", "tocsin.flows.tables", "fastapi"),
     ("events know no database", "tocsin.events.model", "sqlalchemy"),
     ("the core is pure", "tocsin.events.labels", "asyncio"),

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, min_length=16, description="The API then wants `Authorization: Bearer <key>`; the CLI sends it."
     )
+    metrics_open: bool = Field(default=False, description="`GET /metrics` is answered without the API key.")
     api_url: str | None = Field(
         default=None, description="Where a server is, for programs that emit and commands that ask over HTTP."
     )

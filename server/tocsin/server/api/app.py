@@ -15,6 +15,7 @@ from tocsin.server.api import (
     health,
     hooks,
     incidents,
+    metrics,
     notifiers,
     pagerduty,
     problems,
@@ -47,6 +48,7 @@ _ROUTERS: Final = (
     incidents.router,
     deliveries.router,
     health.router,
+    metrics.router,
 )
 _EVENTS: Final = events.router.prefix
 _HOOKS: Final = f"{hooks.router.prefix}/"

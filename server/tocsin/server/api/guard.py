@@ -14,6 +14,7 @@ from tocsin.server.api.problems import problem
 from tocsin.server.settings import Settings, is_loopback
 
 OPEN_PATHS: Final = frozenset({"/api/health", "/api/ready"})
+METRICS: Final = "/metrics"
 _SIGNED: Final = re.compile(r"/api/(?:hooks|pagerduty|slack/interactivity)/[^/]+")
 """Where others post: each post is proven by a secret of its own."""
 
@@ -28,6 +29,7 @@ class Guard:
         self._hosts = named | ({settings.host.lower()} if not _is_any_address(settings.host) else set())
         # With a key, a page that rebinds a name to this address gains nothing; the list then binds only if it is given.
         self._check_host = self._key is None or bool(named)
+        self._open = OPEN_PATHS | {METRICS} if settings.metrics_open else OPEN_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,11 +50,15 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
             return HTTPStatus.FORBIDDEN, f"a page of {origin[:100]!r} may not ask this server"
-        if self._key is None or _is_open(method, path) or self._is_key(headers.get("authorization", "")):
+        if self._key is None or self._is_open(method, path) or self._is_key(headers.get("authorization", "")):
             return None
         return HTTPStatus.UNAUTHORIZED, (
             "send the API key: `Authorization: Bearer <key>`; the CLI and emit_event take it from TOCSIN_API_KEY"
         )
+
+    def _is_open(self, method: str, path: str) -> bool:
+        """Whether no key is asked for."""
+        return path in self._open or (method == "POST" and _SIGNED.fullmatch(path) is not None)
 
     def _is_key(self, header: str) -> bool:
         scheme, _, given = header.partition(" ")
@@ -61,11 +67,6 @@ class Guard:
             and scheme.lower() == "bearer"
             and hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._key)
         )
-
-
-def _is_open(method: str, path: str) -> bool:
-    """Whether no key is asked for."""
-    return path in OPEN_PATHS or (method == "POST" and _SIGNED.fullmatch(path) is not None)
 
 
 def _name(host: str) -> str:
