@@ -211,6 +211,29 @@ def test_closed_by_hand_stays_closed_until_a_new_source_fires(office: Office) ->
     ]
 
 
+def test_closed_by_hand_stays_closed_in_the_next_episode_of_its_group(office: Office) -> None:
+    [[incident]] = office.fire("db1", source="db1/1")
+    office.pass_time(30)
+    office.tell()
+    office.act(incident.id, Resolve(by="ann"))
+    office.fire("db2")
+    office.fire("db1", source="db1/1")
+    assert office.states() == ["oncall{team=db} resolved 0", "oncall{team=db} waiting 1"]
+    office.fire("db1", source="db1/2")
+    office.over("db1", source="db1/1")
+    assert office.states() == ["oncall{team=db} resolved 0", "oncall{team=db} waiting 2"]
+
+
+def test_closed_by_hand_over_and_fires_anew_in_one_batch(office: Office) -> None:
+    [[incident]] = office.fire("db1")
+    office.pass_time(30)
+    office.tell()
+    office.act(incident.id, Resolve(by="ann"))
+    office.pass_time(1)
+    office.take(office.alert("db1", over=True), office.alert("db1"))
+    assert office.states() == ["oncall{team=db} resolved 0", "oncall{team=db} waiting 1"]
+
+
 def test_news_that_nothing_resolves_is_gathered_and_told(office: Office) -> None:
     office.fire("report1", "report2", lasting=False)
     office.pass_time(30)

@@ -23,7 +23,7 @@ from sqlalchemy import select as columns
 from sqlmodel import Session, col
 
 from tocsin.notifiers.line import Line, Place
-from tocsin.notifiers.tables import AlertRow
+from tocsin.notifiers.tables import AlertRow, Incident
 
 T = TypeVar("T")
 
@@ -66,6 +66,18 @@ def held(session: Session, fingerprints: Iterable[UUID]) -> dict[UUID, list[tupl
         there = col(AlertRow.fingerprint).in_(part), _is("firing", "closed")
         for fingerprint, incident, source in session.connection().execute(table.where(*there)):
             found.setdefault(fingerprint, []).append((incident, source))
+    return found
+
+
+def closed(session: Session, fingerprints: Iterable[UUID]) -> dict[tuple[UUID, UUID, str], UUID]:
+    """Where a person has closed these, and their source has not ended since: group, fingerprint and source."""
+    found: dict[tuple[UUID, UUID, str], UUID] = {}
+    names = col(Incident.key_id), col(AlertRow.fingerprint), col(AlertRow.source), col(AlertRow.incident_id)
+    table = columns(*names).join(Incident, col(Incident.id) == col(AlertRow.incident_id))
+    for part in _parts(fingerprints):
+        there = col(AlertRow.fingerprint).in_(part), _is("firing", "closed"), col(AlertRow.status) == "closed"
+        for group, fingerprint, source, incident in session.connection().execute(table.where(*there)):
+            found[group, fingerprint, source] = incident
     return found
 
 

@@ -185,10 +185,16 @@ class _Batch:
 
     def _has_ended(self, signal: _Signal, spot: Spot) -> bool:
         """Whether the alert, which is not late, would come to an incident that is over, or that others were to open."""
-        if (spot.key_id, signal.print) in self._late:
+        if self._late_of(signal, spot) is not None:
             return False
         group = self._groups.get(self._by_key[spot.key_id])
         return group is None or group.incident.state not in LIVE
+
+    def _late_of(self, signal: _Signal, spot: Spot) -> UUID | None:
+        """The incident for which the alert comes too late, unless its line has ended since in this batch."""
+        late = self._late.get((spot.key_id, signal.print))
+        line = None if late is None else self._lines.get((late, signal.print))
+        return late if line is None or is_late(line, signal.alert) else None
 
     def _find(self, firing: Sequence[tuple[_Signal, Spot]]) -> dict[UUID, UUID]:
         """The incident of each group: the live one, or a new one unless its alerts all come too late for that."""
@@ -198,25 +204,28 @@ class _Batch:
         last = {key: row.id for key, row in latest.items()}
         places = {(last[spot.key_id], signal.print) for signal, spot in firing if spot.key_id in last}
         known = lines.read_lines(self._session, places)
+        closed = lines.closed(self._session, {signal.print for signal, spot in firing if spot.key_id in found})
         new: dict[UUID, tuple[Spot, Alert]] = {}
         self._late = {}
         for signal, spot in firing:
             line = known.get((last[spot.key_id], signal.print)) if spot.key_id in last else None
             if line is not None and is_late(line, signal.alert):
                 self._late[spot.key_id, signal.print] = last[spot.key_id]
+            elif (before := closed.get((spot.key_id, signal.print, signal.alert.source))) is not None:
+                self._late[spot.key_id, signal.print] = before
             elif spot.key_id not in found:
                 new.setdefault(spot.key_id, (spot, signal.alert))
         return {**last, **found, **open_new(self._session, new.values(), latest, self._now)}
 
     def _take(self, signal: _Signal) -> list[Incident]:
         if signal.fires:
-            return [self._fire(signal.alert, signal.print, spot) for spot in signal.spots]
+            return [self._fire(signal, spot) for spot in signal.spots]
         there = dict.fromkeys(incident for incident, _ in self._held.get(signal.print, []))
         ended = [self._end(signal.alert, (incident, signal.print)) for incident in there]
         return [incident for incident in ended if incident is not None] or self._over_already(signal)
 
-    def _fire(self, alert: Alert, fingerprint: UUID, spot: Spot) -> Incident:
-        late = self._late.get((spot.key_id, fingerprint))
+    def _fire(self, signal: _Signal, spot: Spot) -> Incident:
+        alert, fingerprint, late = signal.alert, signal.print, self._late_of(signal, spot)
         group = self._groups[self._by_key[spot.key_id] if late is None else late]
         place = group.incident.id, fingerprint
         heard = fired(self._lines.get(place), alert, place, spot.receiver, group.node.receivers)
