@@ -20,7 +20,7 @@ app = App(name="delivery", help="List and show deliveries, send dead ones again.
 
 State = Literal["pending", "sending", "unknown", "delivered", "superseded", "dead"]
 Receiver = Annotated[str | None, Parameter(help="Only those to this notifier.")]
-_COLUMNS = ("updated", "receiver", "action", "state", "tries", "due", "reason", "id")
+_COLUMNS = ("id", "updated", "receiver", "action", "state", "tries", "due", "reason")
 
 
 @app.command
@@ -38,7 +38,7 @@ def ls(
     with opened() as store, store.read() as session:
         wanted = oncall.incident_named(session, incident) if incident else None
         rows = oncall.deliveries(session, state=state, receiver=receiver, incident=wanted, limit=limit)
-    show_rows(rows, output, _COLUMNS, "no deliveries")
+    show_rows(rows, output, _COLUMNS, "no deliveries", short={"id"}, limit=limit)
 
 
 @app.command
@@ -80,7 +80,8 @@ def send_again(
         else:
             found = [redrive(session, one, now) for one in _named(session, deliveries)]
     rows = [RedrivenView.model_validate(one) for one in found]
-    show_rows(rows, output, ("receiver", "put", "why", "delivery", "incident"), "no dead deliveries")
+    columns, ids = ("delivery", "incident", "receiver", "put", "why"), {"delivery", "incident"}
+    show_rows(rows, output, columns, "no dead deliveries", short=ids)
 
 
 def _named(session: Session, texts: tuple[str, ...]) -> list[UUID]:

@@ -25,7 +25,7 @@ app = App(name="incident", help="Show, acknowledge, resolve, silence, explain in
 
 Incident = Annotated[str, Parameter(help="Id of an incident, or its first letters.")]
 By = Annotated[str | None, Parameter(help="Who (default: you).")]
-_COLUMNS = ("opened", "state", "severity", "subject", "firing", "route", "acked_by", "suppressed", "id")
+_COLUMNS = ("id", "opened", "state", "severity", "subject", "firing", "route", "acked_by", "suppressed")
 _NOTHING = "no incidents"
 
 
@@ -44,7 +44,7 @@ def ls(
     labels = labels_in(label)
     with opened() as store, store.read() as session:
         rows = oncall.incidents(session, state=state, route=route, labels=labels, limit=limit)
-    show_rows(rows, output, _COLUMNS, _NOTHING)
+    show_rows(rows, output, _COLUMNS, _NOTHING, short={"id"}, limit=limit)
 
 
 @app.command
@@ -152,7 +152,7 @@ def _do(incidents: tuple[str, ...], act: Act, now: datetime, output: Output) -> 
     with opened() as store, store.begin() as session:
         wanted = [oncall.incident_named(session, one) for one in incidents]
         rows = [oncall_acts.do(session, one, act, now) for one in sorted(set(wanted))]
-    show_rows(rows, output, _COLUMNS, _NOTHING)
+    show_rows(rows, output, _COLUMNS, _NOTHING, short={"id"})
 
 
 def _who(by: str | None) -> str:

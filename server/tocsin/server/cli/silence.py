@@ -18,6 +18,8 @@ from tocsin.server.routing import PreviewView
 
 app = App(name="silence", help="Add, list and end silences.")
 
+_COLUMNS = ("id", "state", "matchers", "starts", "ends", "author", "comment")
+
 
 @app.command
 def add(
@@ -63,7 +65,7 @@ def ls(
     with opened() as store, store.read() as session:
         rows = [routing.silence_view(row, now) for row in silences.list_silences(session, now, state, limit)]
     nothing = "no silences; `tocsin silence add MATCHERS --for 2h` makes one"
-    show_rows(rows, output, ("state", "matchers", "starts", "ends", "author", "comment", "id"), nothing)
+    show_rows(rows, output, _COLUMNS, nothing, short={"id"}, limit=limit)
 
 
 @app.command
