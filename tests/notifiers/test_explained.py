@@ -189,7 +189,15 @@ ANSWERS: list[tuple[str, Case, Node, list[Sent], str]] = [
     ("case", "node", "rows", "said"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS]
 )
 def test_the_answer_is_one_sentence(case: Case, node: Node, rows: list[Sent], said: str) -> None:
-    assert answer(case, knowing(case, node, rows, {})).startswith(said)
+    assert answer(case, knowing(case, node, rows, {}), {}).startswith(said)
+
+
+def test_whom_a_storm_tells_is_not_called_untold() -> None:
+    storms = {"slack": "5a548637-2526-56c3-a5b6-b5645926bf27"}
+    alone = knowing(OPEN, direct("slack"), [], storms)
+    assert answer(OPEN, alone, storms) == "not told alone; in a storm, incident 5a548637: slack"
+    some = knowing(OPEN, direct("slack", "hook"), [sent("hook")], storms)
+    assert answer(OPEN, some, storms) == "told: hook; in a storm, incident 5a548637: slack"
 
 
 # --- what comes next ---

@@ -101,7 +101,7 @@ def explain(facts: Facts, now: datetime) -> Explained:
     people = knowing(case, node, facts.sent, facts.storms)
     return Explained(
         incident=facts.id,
-        answer=answer(case, people),
+        answer=answer(case, people, facts.storms),
         state=case.state,
         route=node.path,
         group=facts.grouped,

@@ -59,12 +59,17 @@ def knowing(case: Case, node: Node, sent: Sequence[Sent], storms: Mapping[str, s
     return [_knows(name, case, node, [one for one in sent if one.receiver == name], storms) for name in sorted(names)]
 
 
-def answer(case: Case, people: Sequence[Knows]) -> str:
-    """The whole in one sentence."""
+def answer(case: Case, people: Sequence[Knows], storms: Mapping[str, str]) -> str:
+    """The whole in one sentence; `storms` as above. Whether a storm was told is its own story."""
     told = [one.receiver for one in people if one.told != "no"]
+    spoken = [name for name in storms if name not in told]
+    by = "; ".join(f"in a storm, incident {storms[name][:8]}: {name}" for name in spoken)
     if told:
-        left = [one.receiver for one in people if one.told == "no"]
-        return f"told: {', '.join(told)}" + (f"; not told: {', '.join(left)}" if left else "")
+        left = [one.receiver for one in people if one.told == "no" and one.receiver not in spoken]
+        not_told = f"not told: {', '.join(left)}" if left else ""
+        return "; ".join(part for part in (f"told: {', '.join(told)}", by, not_told) if part)
+    if spoken:
+        return f"not told alone; {by}"
     if case.state == "dropped":
         return "nobody was told: it was over before its first word"
     if case.suppressed:

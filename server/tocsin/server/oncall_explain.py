@@ -4,6 +4,7 @@ attempts.
 Where no automation fired, `tocsin.automations.explain` says why.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,8 +114,7 @@ def of_alerts(session: Session, matchers: Sequence[Matcher], now: datetime) -> P
         told = ", ".join(map(str, matchers))
         raise NotFound(f"no alert on record fits {told}; `tocsin route test` says where one would go")
     incidents = _explained(session, found, now)
-    said = "; ".join(f"{one.incident}: {one.answer}" for one in incidents)
-    return Paged(answer=incidents[0].answer if len(incidents) == 1 else said, incidents=incidents)
+    return Paged(answer=_said_of(incidents), incidents=incidents)
 
 
 def _explained(session: Session, incidents: Sequence[UUID], now: datetime) -> list[Explained]:
@@ -128,10 +128,8 @@ def _heard(logged: Logged) -> Heard:
 
 
 def _answer(incidents: Sequence[Explained], explained: Sequence[Explanation], fired: Sequence[str]) -> str:
-    if len(incidents) == 1:
-        return incidents[0].answer
     if incidents:
-        return "; ".join(f"incident {one.incident}: {one.answer}" for one in incidents)
+        return _said_of(incidents)
     if not fired:
         return "nobody was told: no automation that tells people fired on it"
     acted = [one for found in explained for firing in found.firings for one in firing.invocations]
@@ -140,6 +138,15 @@ def _answer(incidents: Sequence[Explained], explained: Sequence[Explanation], fi
         return f"nobody was told: {', '.join(fired)} fired, and tells nobody"
     said = dict.fromkeys(f"{one.state}{f': {one.reason}' if one.reason else ''}" for one in words)
     return f"nobody was told: {', '.join(fired)} fired, its notification is {'; '.join(said)}"
+
+
+def _said_of(incidents: Sequence[Explained]) -> str:
+    """The answer of one; of several how many have which."""
+    if len(incidents) == 1:
+        return incidents[0].answer
+    counted = Counter(one.answer for one in incidents).most_common()
+    newest = "the newest " if len(incidents) == SHOWN else ""
+    return f"{newest}{len(incidents)} incidents; {'; '.join(f'{count} × {said}' for said, count in counted)}"
 
 
 def _fired_by(session: Session, event_id: UUID) -> Iterator[str]:

@@ -19,7 +19,7 @@ def of_incident(found: IncidentDetail) -> Iterator[str]:
     if found.acked_by:
         until = f" until {cell(found.ack_until)}" if found.ack_until else ""
         yield f"  acknowledged by {found.acked_by}{until}"
-    yield from _block(f"alerts: {_counted(found.counts)}", [_alert(one) for one in found.alerts])
+    yield from _block(f"alerts: {_counted(found.counts)}", [*map(_alert, found.alerts), *_left(found)])
     yield from _block("who knows", [_knows(one) for one in found.people])
     yield from _block("what happened", [f"{cell(one.at)}  {one.what}" for one in found.timeline])
     yield from _block("what comes next", _coming(found.next))
@@ -47,6 +47,7 @@ def _incident(found: Explained) -> Iterator[str]:
     for alert in found.alerts:
         yield f"    {_alert(alert)}"
         yield from (f"      {line}" for line in map(_visited, alert.route))
+    yield from (f"    {line}" for line in _left(found))
     if found.suppressed:
         yield f"  nothing is said of it: {found.suppressed}"
     yield from (f"  {receiver}: the storm {storm} speaks for it" for receiver, storm in found.storms.items())
@@ -76,6 +77,12 @@ def _way(route: str, group: Mapping[str, str]) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in counts.items()) or "none"
+
+
+def _left(found: IncidentDetail | Explained) -> Iterator[str]:
+    """How many alerts are not listed."""
+    if (left := sum(found.counts.values()) - len(found.alerts)) > 0:
+        yield f"and {left:,} more"
 
 
 def _alert(one: Alerted) -> str:
