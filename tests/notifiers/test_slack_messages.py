@@ -119,6 +119,12 @@ LINES = [
     ),
     pytest.param(
         "acknowledge",
+        stands(state="acknowledged", by="ann", level=1),
+        Line("⏫ escalated, step 1 · 👀 Acknowledged by ann"),
+        id="that others were called is told later, without a time",
+    ),
+    pytest.param(
+        "acknowledge",
         stands(state="acknowledged", by="<!channel>"),
         Line("👀 Acknowledged by &lt;!channel&gt;"),
         id="a name is escaped",

@@ -98,10 +98,11 @@ def thread_line(before: Standing | None, now: Standing, action: Action, since: d
     if action == "resolve":
         return Line(f"✅ Resolved after {lasted}")
     before = before or Standing(now.at, severity=now.severity, total=now.total, muted=now.muted, level=now.level)
-    loud = [f"⏫ escalated, step {now.level:,}, after {lasted}"] if now.level > before.level else []
+    higher = [f"⏫ escalated, step {now.level:,}"] if now.level > before.level else []
+    loud = [f"{step}, after {lasted}" for step in higher if action != "acknowledge"]
     if action == "repeat" and not loud:
         loud = [f"🔁 still firing after {lasted}"]
-    quiet = [*_taken(before, now), *_counted(before, now), *_flapped(before, now)]
+    quiet = [*(higher if not loud else []), *_taken(before, now), *_counted(before, now), *_flapped(before, now)]
     if loud:
         return Line(f"{_short(headline)}\n{' · '.join([*loud, *quiet])}", broadcast=True)
     if quiet:
