@@ -203,12 +203,12 @@ class Dispatcher:
             return Unknown(redact(f"{type(error).__name__}: {error}"))
 
     async def _finish(self, grace: timedelta) -> None:
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(list(self._tasks), timeout=grace.total_seconds())
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks), timeout=grace.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._recorder.close()
 
 
 async def look_and_send(

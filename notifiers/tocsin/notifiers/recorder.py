@@ -31,6 +31,11 @@ class Recorder:
             self._writing = asyncio.create_task(self._write())
         return await one.written
 
+    async def close(self) -> None:
+        """Let what is being written down be finished."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+
     async def _write(self) -> None:
         while self._ended:
             batch, self._ended = self._ended, []
