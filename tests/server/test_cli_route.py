@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_a_route_that_names_nobody_known_is_refused_and_nothing_is_stored(
         "all of them, with their places"
     )
     assert cli("route", "show", "a").code == 1
+
+
+def test_removing_a_route_says_who_is_left_without(cli: Cli, oncall: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "web.yaml").write_text("routes: [{name: web, receiver: slack}]\n")
+    assert cli("route", "apply", str(file)).code == 0
+    told = {"type": "send-notification", "route": "web"}
+    rule = {"name": "late", "trigger": {"expect": ["orders.late"]}, "actions": [told]}
+    (rules := tmp_path / "late.json").write_text(json.dumps({"automations": [rule]}))
+    assert cli("automation", "apply", str(rules)).code == 0
+    removed = cli("route", "rm", "web")
+    assert (removed.code, "nobody is told of what late fires" in removed.err) == (0, True), removed.err
 
 
 def test_a_test_says_where_an_alert_goes(cli: Cli, oncall: Path) -> None:

@@ -9,7 +9,9 @@ from uuid import UUID
 from pydantic import BaseModel
 from sqlmodel import Session
 
+from tocsin.automations.references import references
 from tocsin.automations.routing import Routing, read_file, read_routing, routing_in
+from tocsin.automations.store import list_automations
 from tocsin.events.errors import Invalid
 from tocsin.notifiers import inhibitions, routes, silences
 from tocsin.notifiers.alertmanager import export_alertmanager
@@ -106,6 +108,12 @@ def apply(session: Session, found: Routing, now: datetime) -> list[AppliedView]:
     rows += [("route", route.name, routes.put_route(session, route, now)) for route in found.routes]
     rows += [("inhibition", one.name, inhibitions.put_inhibition(session, one, now)) for one in found.inhibitions]
     return [AppliedView(kind=kind, name=name, change=change) for kind, name, change in rows]
+
+
+def named_by(session: Session, route: str) -> list[str]:
+    """The automations that tell people by this route: without it, what they fire is told to nobody."""
+    listed = (one.automation for one in list_automations(session))
+    return [one.name for one in listed if any((at.kind, at.name) == ("route", route) for at in references(one))]
 
 
 def definitions(session: Session) -> list[DefinitionView]:

@@ -1,5 +1,6 @@
 """`tocsin route`: who is told of what."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Literal, assert_never
 
@@ -54,10 +55,12 @@ def remove(
     output: Output = "table",
 ) -> None:
     """Forget a route, a mute window or an inhibition. Open incidents of a route go on by the policy they have."""
+    orphans: list[str] = []
     with opened() as store, store.begin() as session:
         match kind:
             case "route":
                 routes.remove_route(session, name)
+                orphans = routing.named_by(session, name)
             case "mute-window":
                 routes.remove_window(session, name)
             case "inhibition":
@@ -65,6 +68,9 @@ def remove(
             case _:
                 assert_never(kind)
     show_rows([{"kind": kind, "name": name, "change": "removed"}], output, ("kind", "name", "change"), "")
+    if orphans:
+        listed = ", ".join(orphans)
+        print(f'warning: nobody is told of what {listed} fires: it names route "{name}"; change it', file=sys.stderr)
 
 
 @app.command(name="test")
