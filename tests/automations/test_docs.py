@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_yaml_is_read() -> None:
     found = [one.name for text in blocks("yaml") for one in parse(text, "docs.yaml")]
-    assert found == ["etl-failed", "refresh-after-etl", "many-late-orders", "heartbeat-lost"]
+    assert found == ["etl-failed", "refresh-after-etl", "many-late-orders", "heartbeat-lost", "load-failed"]
 
 
 def test_the_python_runs() -> None:
