@@ -165,8 +165,8 @@ class Dispatcher:
             step = await self._recorder.record(claimed, tried)
         except AWAY as error:
             _LOG.warning(
-                "delivery %s: %s could not be written down, it will be taken up again: %s",
-                *(claimed.id, type(outcome).__name__.lower(), type(error).__name__),
+                "delivery %s: %s could not be written down, it will be taken up again: %s: %s",
+                *(claimed.id, type(outcome).__name__.lower(), type(error).__name__, getattr(error, "orig", error)),
             )
             return
         state = "not ours any more" if step is None else step.state
