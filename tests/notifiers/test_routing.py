@@ -180,7 +180,7 @@ def test_a_silence_that_has_not_begun_can_be_ended(store: Store) -> None:
     ("text", "starts", "ends", "why"),
     [
         ("team=db", NOW - 2 * HOUR, NOW - HOUR, "over already"),
-        ("team=db", NOW, NOW, "ends later"),
+        ("team=db", NOW, NOW, "end it later"),
         ("team=db", NOW, NOW + 9000 * HOUR, "at most 366 days"),
         ("team!=db", NOW, NOW + HOUR, "without such labels"),
     ],

@@ -71,7 +71,7 @@ def test_of_several_silences_the_one_that_ends_last_is_named() -> None:
         ("", -1, "needs a matcher"),
         ('a=~".*"', -1, "without such labels"),
         ('a!="b",c=""', -1, "without such labels"),
-        ('a="b"', 1, "ends later"),
+        ('a="b"', 1, "end it later"),
     ],
 )
 def test_what_would_silence_everything_or_never_is_refused(text: str, starts: float, why: str) -> None:
