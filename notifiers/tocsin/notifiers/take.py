@@ -204,7 +204,8 @@ class _Batch:
         last = {key: row.id for key, row in latest.items()}
         places = {(last[spot.key_id], signal.print) for signal, spot in firing if spot.key_id in last}
         known = lines.read_lines(self._session, places)
-        closed = lines.closed(self._session, {signal.print for signal, spot in firing if spot.key_id in found})
+        had = {**last, **found}
+        closed = lines.closed(self._session, {signal.print for signal, spot in firing if spot.key_id in had})
         new: dict[UUID, tuple[Spot, Alert]] = {}
         self._late = {}
         for signal, spot in firing:
@@ -215,7 +216,7 @@ class _Batch:
                 self._late[spot.key_id, signal.print] = before
             elif spot.key_id not in found:
                 new.setdefault(spot.key_id, (spot, signal.alert))
-        return {**last, **found, **open_new(self._session, new.values(), latest, self._now)}
+        return {**had, **open_new(self._session, new.values(), latest, self._now)}
 
     def _take(self, signal: _Signal) -> list[Incident]:
         if signal.fires:
