@@ -227,6 +227,12 @@ NEXT: list[tuple[str, Case, list[Sent], list[tuple[float, str]]]] = [
         [(7200, "it is looked at again; silenced by ann until 05:00")],
     ),
     (
+        "one of whose alerts some are silenced",
+        replace(OPEN, state="acknowledged", muted_until=at(7200)),
+        [],
+        [(7200, "what is silenced in it is looked at again")],
+    ),
+    (
         "a settling one",
         replace(OPEN, state="settling", settle_at=at(60)),
         [sent(state="pending", due=at(5)), sent("hook", "sending", due=at(15))],

@@ -48,6 +48,8 @@ def _open_turns(case: Case, node: Node) -> Iterator[Coming]:
         if case.muted_until:
             yield Coming(case.muted_until, f"it is looked at again; {case.suppressed}")
         return
+    if case.muted_until:
+        yield Coming(case.muted_until, "what is silenced in it is looked at again")
     if case.news and case.said:
         yield Coming(case.said + _s(node.group_interval_s), "what is new is told")
     if case.repeat_at:
