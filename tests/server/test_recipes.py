@@ -18,7 +18,9 @@ from tocsin.automations.documents import load_all
 from tocsin.automations.model import Automation
 from tocsin.events.model import Event
 from tocsin.server.definitions import sources_in
+from tocsin.server.hook_files import hooks_in
 from tocsin.triggers.event import EventTrigger, covers
+from tocsin.triggers.hook_posts import Meant, Post, read
 from tocsin.triggers.openlineage import from_document
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +71,29 @@ def test_the_sources_of_the_page_are_read(tmp_path: Path) -> None:
     assert found is not None
     (tmp_path / "sources.yaml").write_text(found[1])
     assert [source.name for source in sources_in(str(tmp_path / "sources.yaml"))] == ["shop", "lineage"]
+
+
+@pytest.mark.parametrize("tool", ["airflow", "dbt", "spark"])
+def test_over_http_jobs_and_runs_are_what_they_are_over_kafka(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEAGE_KEY", "0123456789abcdef0123")
+    file = tmp_path / "hooks.yaml"
+    file.write_text(next(text for kind, text in BLOCKS if kind == "yaml" and text.startswith("# hooks.yaml")))
+    [hook] = hooks_in(str(file))
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    heard = 0
+    for line, kafka in zip((RECORDED / f"{tool}.jsonl").read_text().splitlines(), events(tool), strict=True):
+        found = read(hook, Post((("content-type", "application/json"),), {}, line.encode()), now)
+        if not isinstance(found, Meant):
+            assert not kafka.event.startswith("openlineage.run.")
+            continue
+        heard += 1
+        assert (found.event.event, found.event.resource_id) == (kafka.event, kafka.resource_id)
+        assert found.event.occurred == kafka.occurred
+        for label in ("openlineage.job.integration", "openlineage.job.type"):
+            assert found.event.resource[label] == kafka.resource.get(label, "")
+    assert heard
 
 
 def test_the_transport_of_dbt_is_yaml() -> None:
