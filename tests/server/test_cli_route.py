@@ -100,6 +100,9 @@ def test_a_test_says_where_an_alert_goes(cli: Cli, oncall: Path) -> None:
         {"alertname": "etl"},
     )
     assert (way["escalation"], way["quiet"]) == (["after 900 s: slack"], "")
+    said = cli("route", "test", 'severity="critical", alertname="etl"').out
+    assert "alertname=etl" in said, "in words"
+    assert " 4h " in said
     [way] = cli("route", "test", "team=reports", "--route", "oncall", "-o", "json").json()
     assert way["quiet"].startswith("muted by always until ")
     assert "a label is name=value" in cli("route", "test", "team!=reports").err

@@ -1,7 +1,7 @@
 """`tocsin route`: who is told of what."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, assert_never
 
 from cyclopts import App, Parameter
@@ -9,9 +9,11 @@ from cyclopts import App, Parameter
 from tocsin.automations.routing import together
 from tocsin.notifiers import inhibitions, routes
 from tocsin.notifiers.routes import written
+from tocsin.notifiers.spans import span_text
 from tocsin.server import routing
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Output, print_json, show_one, show_rows
+from tocsin.server.cli.out import Output, Row, print_json, show_one, show_rows
+from tocsin.server.routing import WayView
 
 app = App(name="route", help="Apply, list, test and export routes, mute windows and inhibitions.")
 
@@ -83,8 +85,9 @@ def try_out(
     given = routing.labels_in(labels)
     with opened() as store, store.read() as session:
         rows = routing.ways(session, given, route, datetime.now(UTC))
-    columns = ("path", "receivers", "group", "group_wait_s", "repeat_interval_s", "escalation", "quiet")
-    show_rows(rows, output, columns, "no routes; `tocsin route apply FILE` puts some on record")
+    columns = ("path", "receivers", "group", "group_wait", "repeat_interval", "escalation", "quiet")
+    shown = [row.model_dump() for row in rows] if output == "json" else [_in_words(row) for row in rows]
+    show_rows(shown, output, columns, "no routes; `tocsin route apply FILE` puts some on record")
 
 
 @app.command
@@ -104,3 +107,16 @@ def export(
             print_json({key: [one.definition for one in listed] for key, listed in members.items()})
         else:
             print(routing.export(session, names), end="")
+
+
+def _in_words(way: WayView) -> Row:
+    """A way for people: spans as they are written in a route."""
+    repeat = way.repeat_interval_s
+    return {
+        **way.model_dump(),
+        "receivers": ", ".join(way.receivers),
+        "group": ", ".join(f"{name}={value}" for name, value in way.group.items()) or "all together",
+        "group_wait": span_text(timedelta(seconds=way.group_wait_s)),
+        "repeat_interval": "never" if repeat is None else span_text(timedelta(seconds=repeat)),
+        "escalation": "; ".join(way.escalation),
+    }
