@@ -88,7 +88,10 @@ def _owed(session: Session, now: datetime) -> list[Violation]:
 def _unleased(session: Session, now: datetime) -> list[Violation]:
     lost = select(Delivery.id, Delivery.receiver).where(
         col(Delivery.state) == "sending",
-        or_(col(Delivery.lease).is_(None), and_(col(Delivery.due) < now - GRACE, ~told_to_wait(now))),
+        or_(
+            col(Delivery.lease).is_(None),
+            and_(col(Delivery.due) < now - GRACE, ~told_to_wait(now, col(Delivery.receiver))),
+        ),
     )
     rows = session.exec(lost.limit(MOST)).all()
     return [

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, exists, or_, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import CTE, ColumnElement, and_, exists, or_, update
+from sqlalchemy.orm import Mapped, aliased
 from sqlmodel import Session, col, func, select
 
 from tocsin.events.ids import uuid7
@@ -29,6 +29,8 @@ from tocsin.store.engine import claimable, insert_new, touch
 from tocsin.store.log import append
 
 REASON = 500
+
+Column = ColumnElement[str] | Mapped[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,18 @@ class Tried:
 
 def due_receivers(session: Session, now: datetime, full: Collection[str] = ()) -> list[str]:
     """Who may have a delivery that can be tried now; `full` ones have enough under way."""
-    statement = (
-        select(Delivery.receiver)
-        .distinct()
-        .where(past.is_live(Delivery.state), col(Delivery.due) <= now, ~told_to_wait(now))
-    )
+    waiting = _waiting_receivers()
+    ours = past.is_live(Delivery.state), col(Delivery.receiver) == waiting.c.receiver, col(Delivery.due) <= now
+    statement = select(waiting.c.receiver).where(exists().where(*ours), ~told_to_wait(now, waiting.c.receiver))
     return sorted(set(session.exec(statement)) - set(full))
+
+
+def _waiting_receivers() -> CTE:
+    """Every receiver with a live delivery: from one to the next by the index, however many each has."""
+    live = past.is_live(Delivery.state)
+    found = select(func.min(Delivery.receiver).label("receiver")).where(live).cte("waiting", recursive=True)
+    after = select(func.min(Delivery.receiver)).where(live, col(Delivery.receiver) > found.c.receiver)
+    return found.union_all(select(after.scalar_subquery()).where(found.c.receiver.is_not(None)))
 
 
 def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[str, int], limit: int) -> list[Claimed]:
@@ -84,7 +92,7 @@ def claim(session: Session, now: datetime, lease: timedelta, under_way: Mapping[
         if free <= 0:
             continue
         mine = _due(now) & (col(Delivery.receiver) == receiver)
-        statement = select(Delivery).where(mine).order_by(col(Delivery.due), col(Delivery.revision)).limit(free)
+        statement = select(Delivery).where(mine).order_by(col(Delivery.due)).limit(free)
         rows = session.exec(claimable(session, statement)).all()
         turns = take_turns(session, notifier, now, len(rows))
         heard = past.heard_of(session, receiver, [row.incident_id for row in rows[:turns]])
@@ -99,9 +107,10 @@ def at_once(notifier: NotifierRow | None) -> int:
 
 def next_due(session: Session, now: datetime) -> datetime | None:
     """When the next delivery, lease or wait of a receiver comes due; None when nothing is waiting."""
-    dues = session.exec(
-        select(func.min(Delivery.due)).where(past.is_live(Delivery.state), col(Delivery.due) > now)
-    ).one()
+    waiting = _waiting_receivers()
+    mine = past.is_live(Delivery.state), col(Delivery.receiver) == waiting.c.receiver, col(Delivery.due) > now
+    first = select(func.min(Delivery.due)).where(*mine).scalar_subquery()
+    dues = session.exec(select(func.min(first)).select_from(waiting)).one()
     waits = session.exec(select(func.min(ReceiverState.not_before)).where(col(ReceiverState.not_before) > now)).one()
     instants = (dues, waits, next_turn(session, now))
     return min((instant for instant in instants if instant is not None), default=None)
@@ -275,10 +284,10 @@ def _due(now: datetime) -> ColumnElement[bool]:
         col(older.revision) < col(Delivery.revision),
         past.is_live(older.state),
     )
-    return and_(past.is_live(Delivery.state), col(Delivery.due) <= now, ~in_front, ~told_to_wait(now))
+    return and_(past.is_live(Delivery.state), col(Delivery.due) <= now, ~in_front)
 
 
-def told_to_wait(now: datetime) -> ColumnElement[bool]:
+def told_to_wait(now: datetime, receiver: Column) -> ColumnElement[bool]:
     """Whether the receiver asked to be left alone, or its rate does."""
-    asked = exists().where(col(ReceiverState.receiver) == col(Delivery.receiver), col(ReceiverState.not_before) > now)
-    return or_(asked, is_paced(now))
+    asked = exists().where(col(ReceiverState.receiver) == receiver, col(ReceiverState.not_before) > now)
+    return or_(asked, is_paced(now, receiver))

@@ -6,12 +6,13 @@ Who has to wait is not claimed: the row stays as it is, nobody sleeps for it, an
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, col, func, select
 
 from tocsin.notifiers.blocks import KINDS
 from tocsin.notifiers.channel_tables import Pace
 from tocsin.notifiers.pace import Rate, rate_for, turn
-from tocsin.notifiers.tables import Delivery, NotifierRow
+from tocsin.notifiers.tables import NotifierRow
 from tocsin.store.engine import insert_new
 
 
@@ -33,9 +34,9 @@ def take_turns(session: Session, notifier: NotifierRow | None, now: datetime, wa
     return step.count
 
 
-def is_paced(now: datetime) -> ColumnElement[bool]:
-    """Whether the receiver of a delivery has to wait at `now` for the sake of its rate."""
-    return exists().where(col(Pace.receiver) == col(Delivery.receiver), col(Pace.free) > now)
+def is_paced(now: datetime, receiver: ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
+    """Whether `receiver` has to wait at `now` for the sake of its rate."""
+    return exists().where(col(Pace.receiver) == receiver, col(Pace.free) > now)
 
 
 def next_turn(session: Session, now: datetime) -> datetime | None:

@@ -23,6 +23,9 @@ def _some(name: str, columns: tuple[str, ...], column: str, values: tuple[str, .
     return Index(name, *columns, unique=unique, sqlite_where=some, postgresql_where=some)
 
 
+_DUE = text("due IS NOT NULL")
+
+
 class NotifierRow(SQLModel, table=True):
     """A notifier block: what may be shown in `config`, the rest sealed in `secrets`."""
 
@@ -49,7 +52,7 @@ class Incident(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("key_id", "episode"),
         _some("ix_incident_one_open", ("key_id",), "state", LIVE, unique=True),
-        _some("ix_incident_due", ("due",), "state", LIVE),
+        Index("ix_incident_due", "due", sqlite_where=_DUE, postgresql_where=_DUE),
         Index(None, "state", "opened"),
     )
 

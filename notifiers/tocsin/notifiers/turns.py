@@ -3,10 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam
 from sqlmodel import Session, col, func, select
 
-from tocsin.notifiers.case import LIVE, Moment
+from tocsin.notifiers.case import Moment
 from tocsin.notifiers.episodes import Carried, carry, put_down
 from tocsin.notifiers.redact import redacted_logger
 from tocsin.notifiers.tables import Incident
@@ -22,17 +21,17 @@ _LOG = redacted_logger("tocsin.notifiers.turns")
 
 def any_turn(session: Session, now: datetime) -> bool:
     """Whether an incident is due."""
-    return session.exec(select(Incident.id).where(_live(), col(Incident.due) <= now).limit(1)).first() is not None
+    return session.exec(select(Incident.id).where(col(Incident.due) <= now).limit(1)).first() is not None
 
 
 def next_turn(session: Session, now: datetime) -> datetime | None:
     """When the next incident comes due after `now`; None when none will."""
-    return session.exec(select(func.min(Incident.due)).where(_live(), col(Incident.due) > now)).one()
+    return session.exec(select(func.min(Incident.due)).where(col(Incident.due) > now)).one()
 
 
 def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
     """Advance the incidents that are due, the longest due first; how many. Those that others hold are left to them."""
-    due = select(Incident).where(_live(), col(Incident.due) <= now).order_by(col(Incident.due), col(Incident.id))
+    due = select(Incident).where(col(Incident.due) <= now).order_by(col(Incident.due), col(Incident.id))
     rows = session.exec(claimable(session, due.limit(limit))).all()
     carried = [_advanced(session, row, now) for row in rows]
     figures = [figure for one in carried for figure in one.figures]
@@ -53,8 +52,3 @@ def _advanced(session: Session, row: Incident, now: datetime) -> Carried:
         row.due = now + AGAIN
         session.add(row)
         return Carried([], [], [])
-
-
-# The states are written out, not parameters: only then the databases see that the partial index has these rows.
-def _live() -> ColumnElement[bool]:
-    return col(Incident.state).in_(bindparam("states", list(LIVE), expanding=True, literal_execute=True))

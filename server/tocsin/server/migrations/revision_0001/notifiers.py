@@ -65,7 +65,7 @@ def _incident() -> None:
         key=("id",),
     )
     index("incident", "key_id", name="ix_incident_one_open", unique=True, where=live)
-    index("incident", "due", name="ix_incident_due", where=live)
+    index("incident", "due", name="ix_incident_due", where="due IS NOT NULL")
     index("incident", "state", "opened")
 
 
