@@ -89,7 +89,7 @@ def alerts(count: int, silences: int) -> Iterator[dict[str, str]]:
 
 
 def measure(silences: int = 10_000, count: int = 20_000) -> Figures:
-    """Figures by kind of silence: microseconds an alert (mean; median and 99th of a hundred), and how many matched; processor time."""
+    """By kind of silence: microseconds of processor time an alert (mean, median, 99th of 100), how many matched."""
     return {make.__name__: _one(make, silences, count if make is not hostile else 200) for make in KINDS}
 
 
