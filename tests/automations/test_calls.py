@@ -22,7 +22,8 @@ from tests.automations.parts import (
     told,
 )
 from tocsin.automations import CallWebhook
-from tocsin.automations.attempts import Again, Executed, Failed, database_wait, of_answer, webhook_wait
+from tocsin.automations.attempt import Again, Executed, Failed
+from tocsin.automations.attempts import database_wait, of_answer, webhook_wait
 from tocsin.automations.model import Automation
 from tocsin.automations.perform import LEASE, Performer
 from tocsin.events.clock import ManualClock

@@ -12,7 +12,7 @@ from tests.automations.firings import planned_one
 from tests.automations.parts import START, a_run, define, happened, quiet, rule, told
 from tocsin.automations import store as automations
 from tocsin.automations.actions import KNOWN
-from tocsin.automations.attempts import Executed, Failed
+from tocsin.automations.attempt import Executed, Failed
 from tocsin.automations.carry import DEEDS, Outcome, carry_out
 from tocsin.automations.invocation import Invocation
 from tocsin.events.model import RESOURCE_ID, Event

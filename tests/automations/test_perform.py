@@ -21,7 +21,7 @@ from tests.automations.parts import (
     told,
 )
 from tocsin.automations import DoNothing
-from tocsin.automations.attempts import Again
+from tocsin.automations.attempt import Again
 from tocsin.automations.perform import LEASE, Ended, Performer
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.clock import ManualClock

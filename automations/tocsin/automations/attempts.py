@@ -4,11 +4,11 @@ Waits after a webhook's failed attempts: 5 s, 30 s, 5 min, 30 min, 2 h, 5 h, 10 
 little over a day. What is done in the database alone is tried again after 1 s, 2 s, 4 s …, at most 10 times.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 from uuid import UUID
 
+from tocsin.automations.attempt import Again, Attempt, Executed, Failed
 from tocsin.notifiers.http import Answer, Forbidden, Result, Unanswered, Unsent
 from tocsin.notifiers.outcomes import retry_after
 
@@ -19,32 +19,6 @@ _DATABASE_TRIES: Final = 10
 _GONE: Final = 410
 _FINAL: Final = frozenset({400, 413, 414, 422})
 _SHOWN: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Executed:
-    """It is done; `details` go into the outcome's event. Any: JSON."""
-
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """It is not done and never will be."""
-
-    reason: str
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Again:
-    """It is not done, as far as anybody knows; another attempt may succeed. `after`: how long the other side asks."""
-
-    reason: str
-    after: timedelta | None = None
-
-
-Attempt = Executed | Failed | Again
 
 
 def of_answer(result: Result, now: datetime) -> Attempt:

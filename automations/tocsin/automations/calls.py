@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlmodel import Session
 from standardwebhooks import Webhook as Signer
 
-from tocsin.automations.attempts import Attempt, Failed, of_answer
+from tocsin.automations.attempt import Attempt, Failed
+from tocsin.automations.attempts import of_answer
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.secrets import reveal
 from tocsin.events import cloudevents, codec

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from tocsin.automations import store
-from tocsin.automations.attempts import Executed, Failed
+from tocsin.automations.attempt import Executed, Failed
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.telling import alert_of, executed
 from tocsin.events.clock import micros

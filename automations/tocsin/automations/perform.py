@@ -17,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, or_, select
 
 from tocsin.automations import calls, lifecycle
-from tocsin.automations.attempts import Again, Attempt, Executed, Failed, database_wait, webhook_wait
+from tocsin.automations.attempt import Again, Attempt, Executed, Failed
+from tocsin.automations.attempts import database_wait, webhook_wait
 from tocsin.automations.carry import carry_out
 from tocsin.automations.ledger import CHANNEL, DONE, DUE, FAILED, NOTIFICATION, begins_still, invocation_of
 from tocsin.automations.order import WEBHOOK, waiting

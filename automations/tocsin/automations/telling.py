@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from tocsin.automations.attempts import Executed
+from tocsin.automations.attempt import Executed
 from tocsin.automations.invocation import Invocation
 from tocsin.automations.ledger import NOTIFICATION, begun_still
 from tocsin.events.errors import TocsinError

@@ -6,7 +6,7 @@ Nothing is written and nobody is told. Secrets are masked.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -19,7 +19,6 @@ from tocsin.events.ids import derive
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.bounds import bounded
 from tocsin.notifiers.case import Moment
-from tocsin.notifiers.channels import Channels
 from tocsin.notifiers.episodes import case_of
 from tocsin.notifiers.incident import advance
 from tocsin.notifiers.judging import ended, fired
@@ -32,6 +31,9 @@ from tocsin.notifiers.suppression import muted, suppressed
 from tocsin.notifiers.tables import Incident, NotifierRow
 from tocsin.notifiers.view import Severity, View, read_severity
 from tocsin.notifiers.worlds import load_world
+
+if TYPE_CHECKING:
+    from tocsin.notifiers.channels import Channels
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def see(session: Session, name: str, alert: Alert, now: datetime) -> Seen | None
 
 async def rendered(seen: Sequence[Seen], clock: Clock, *, minimal: bool = False) -> list[Previewed]:
     """The messages that the channels make of these views. Raises Invalid for a notifier that cannot be read."""
+    from tocsin.notifiers.channels import Channels  # a server that previews nothing does without their libraries
+
     channels = Channels(clock)
     try:
         return [await _rendered(channels, one, minimal) for one in seen]
@@ -130,7 +134,7 @@ async def rendered(seen: Sequence[Seen], clock: Clock, *, minimal: bool = False)
         await channels.close()
 
 
-async def _rendered(channels: Channels, seen: Seen, minimal: bool) -> Previewed:
+async def _rendered(channels: "Channels", seen: Seen, minimal: bool) -> Previewed:
     channel = await channels.get(seen.notifier)
     message = channel.render(seen.view, minimal=minimal)
     return Previewed(
