@@ -85,3 +85,13 @@ def test_each_broker_has_a_clock_of_its_own_and_an_unknown_one_the_last_of_them(
     assert 0 < first.at(now) - reached[1] < 20 * MS
     assert 0 < second.at(now) - reached[2] < 20 * MS
     assert SKEW < second.at(now) - reached[3] < SKEW + 20 * MS
+
+
+def test_a_write_that_is_under_way_is_not_reached_however_long_it_takes() -> None:
+    times, broker = BrokerTime(), Broker(BASE)
+    sent = broker.answers(times, 0, MS, MS)
+    with times.writing(0, sent), times.writing(0, sent + MS):
+        reached = times.reached([0], sent + S, times.unanswered())
+        assert broker.at(sent) - 20 * MS < reached[0] < broker.at(sent)
+    assert times.unanswered() == {}
+    assert times.reached([0], sent + S, times.unanswered())[0] > broker.at(sent)

@@ -54,6 +54,13 @@ async def apache_bus(apache_kafka: ApacheBroker, topic_prefix: str) -> AsyncIter
     await bus.close()
 
 
+@pytest.fixture
+async def hasty_bus(apache_kafka: ApacheBroker, topic_prefix: str) -> AsyncIterator[KafkaBus]:
+    bus = bus_on(apache_kafka, topic_prefix, delivery_timeout=2 * SOON, request_timeout=2 * SOON)
+    yield bus
+    await bus.close()
+
+
 async def patiently(publish: Callable[[], Awaitable[object]]) -> None:
     """Try until a hasty bus has had its answer in time."""
     async with asyncio.timeout(60):
@@ -249,18 +256,16 @@ async def test_a_broker_that_says_nothing_is_not_waited_for_for_ever() -> None:
 
 
 async def test_a_frozen_broker_ends_a_publish_in_time_and_the_next_one_succeeds(
-    apache_kafka: ApacheBroker, apache_bus: KafkaBus, topic_prefix: str
+    apache_kafka: ApacheBroker, apache_bus: KafkaBus, hasty_bus: KafkaBus
 ) -> None:
-    hasty = bus_on(apache_kafka, topic_prefix, delivery_timeout=2 * SOON, request_timeout=2 * SOON)
-    await patiently(lambda: hasty.publish(numbered(1)))
+    await patiently(lambda: hasty_bus.publish(numbered(1)))
     apache_kafka.pause()
     try:
         with pytest.raises(Unavailable, match="no answer in time"):
-            await hasty.publish(numbered(1, start=1))
+            await hasty_bus.publish(numbered(1, start=1))
     finally:
         apache_kafka.resume()
-    await patiently(lambda: hasty.publish(numbered(1, start=2)))
-    await hasty.close()
+    await patiently(lambda: hasty_bus.publish(numbered(1, start=2)))
     found: set[int] = set()
     async with apache_bus.subscribe("g") as member, asyncio.timeout(60):
         while not found >= {0, 2}:

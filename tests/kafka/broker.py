@@ -148,7 +148,7 @@ class ApacheBroker:
 
     def pause(self) -> None:
         """Freeze the process: connections stay open and nothing answers."""
-        self._child.send(signal.SIGSTOP)
+        self._child.freeze()
 
     def resume(self) -> None:
         """Let a frozen process go on."""
@@ -183,6 +183,11 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal."""
         self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Return when the process stands still: on a busy machine it goes on for a while after the signal."""
+        self.send(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def end(self, number: signal.Signals) -> None:
         """Send the signal, wait for the end, and dismiss the guard first: the process id may be given away again."""

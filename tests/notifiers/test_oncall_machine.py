@@ -23,7 +23,7 @@ from tocsin.notifiers.standins import Fail, RateLimited, Reset
 from tocsin.notifiers.tables import AlertRow, Delivery
 from tocsin.store.engine import Store
 
-EXAMPLES: Final = int(os.environ.get("TOCSIN_TEST_ONCALL", "10"))
+EXAMPLES: Final = int(os.environ.get("TOCSIN_TEST_ONCALL", "6"))
 FAULTS: Final = [Fail(500), Fail(503), RateLimited(3), RateLimited(90), RateLimited(), Reset(), Reset(accept=True)]
 ACTS: Final[list[Act]] = [
     Acknowledge("ann"),

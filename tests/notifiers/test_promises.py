@@ -182,7 +182,7 @@ def mould(tmp_path: Path) -> Path:
     return path
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(script=scripts)
 def test_the_promises_hold_whatever_happens(script: list[Step], mould: Path) -> None:
     with (

@@ -154,7 +154,7 @@ SPANS = st.timedeltas(timedelta(0), timedelta(days=3))
 
 
 @given(st.sampled_from(SCHEDULES), SPANS, st.lists(SPANS, max_size=4), POLICIES)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_occurrence_is_sent_once_or_skipped_once(
     schedule: Timetable, begin: timedelta, turns: list[timedelta], policy: CatchUp
 ) -> None:
