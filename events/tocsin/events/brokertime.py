@@ -9,7 +9,8 @@ Of several answers the highest lower bound holds, until an upper one falls below
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -49,7 +50,22 @@ class BrokerTime:
     def __init__(self) -> None:
         self._answers: dict[int, deque[Answer]] = {}
         self._set_back: dict[int, Micros] = {}
+        self._under_way: dict[int, dict[object, Micros]] = {}
         self.stamps = True
+
+    @contextmanager
+    def writing(self, node: int, asked: Micros) -> Iterator[None]:
+        """While this lasts, what broker `node` was sent at `asked` may be stamped and not visible."""
+        under_way, this = self._under_way.setdefault(node, {}), object()
+        under_way[this] = asked
+        try:
+            yield
+        finally:
+            del under_way[this]
+
+    def unanswered(self) -> dict[int, Micros]:
+        """When the first of our writes that are still under way was sent, by broker."""
+        return {node: min(writes.values()) for node, writes in self._under_way.items() if writes}
 
     def note(self, node: int, asked: Micros, answered: Micros, stamp: Micros | None) -> None:
         """Broker `node` has stamped what we sent at `asked` (None: it does not stamp), and we know it at `answered`."""
@@ -70,19 +86,22 @@ class BrokerTime:
         while len(kept) > 1 and kept[0].at < answered - WINDOW:
             kept.popleft()
 
-    def reached(self, nodes: Iterable[int], asked: Micros) -> dict[int, Micros]:
+    def reached(
+        self, nodes: Iterable[int], asked: Micros, unanswered: Mapping[int, Micros] | None = None
+    ) -> dict[int, Micros]:
         """Up to when all that each of `nodes` had stamped was visible to a question put at `asked` or later.
 
         In the broker's time, less what our own answers took lately, for a record becomes visible only when it lies on
         all replicas. Left out while nothing is known. A node that is not known is taken for the last of those that
-        are, and a second behind it.
+        are, and a second behind it. Our own writes that were `unanswered` then are not reached, however long they take.
         """
         known = {node: self._offset(node, asked) for node in self._answers}
         fresh = {node: offset for node, offset in known.items() if offset is not None}
         if not fresh:
             return {}
         rest = min(fresh.values()) - SKEW
-        return {node: (asked + fresh.get(node, rest)) // MS * MS - 1 for node in nodes}
+        since = {node: min(asked, (unanswered or {}).get(node, asked)) for node in nodes}
+        return {node: (then + fresh.get(node, rest)) // MS * MS - 1 for node, then in since.items()}
 
     def _offset(self, node: int, asked: Micros) -> Micros | None:
         answers = self._answers[node]

@@ -45,24 +45,26 @@ async def _send(producer: Any, place: Any, messages: Sequence[Message], headers:
     sealed = [(one.key.encode(), one.body, [*headers, *one.headers]) for one in messages]
     if len(sealed) == 1:
         [(key, body, told)], asked, leader = sealed, _now(), _leader(producer.client, place)
-        sent = await (await producer.send(place.topic, body, key, partition=place.partition, headers=told))
+        with times.writing(leader, asked):
+            sent = await (await producer.send(place.topic, body, key, partition=place.partition, headers=told))
         if leader == _leader(producer.client, place):
             times.note(leader, asked, _now(), MS * sent.timestamp if sent.timestamp_type == BY_BROKER else None)
         return int(sent.offset)
     batch, held = producer.create_batch(), 0
     for key, body, told in sealed:
         if batch.append(timestamp=None, key=key, value=body, headers=told) is None:
-            await _send_batch(producer, place, batch)
+            await _send_batch(producer, place, batch, times)
             batch, held = producer.create_batch(), 0
             batch.append(timestamp=None, key=key, value=body, headers=told)
         held += 1
-    return await _send_batch(producer, place, batch) + held - 1
+    return await _send_batch(producer, place, batch, times) + held - 1
 
 
-async def _send_batch(producer: Any, place: Any, batch: Any) -> int:
+async def _send_batch(producer: Any, place: Any, batch: Any, times: BrokerTime) -> int:
     """Deliver a batch; the offset of its first message."""
     batch.close()
-    sent = await (await producer.send_batch(batch, place.topic, partition=place.partition))
+    with times.writing(_leader(producer.client, place), _now()):
+        sent = await (await producer.send_batch(batch, place.topic, partition=place.partition))
     return int(sent.offset)
 
 
@@ -86,6 +88,7 @@ async def ends(consumer: Any, asker: Any, prefix: str, cluster: str, times: Brok
     It is another consumer, for the broker answers one after another, and a fetch lasts while nothing comes.
     """
     places, asked, wall = list(consumer.assignment()), _now(), time.time_ns() // 1000
+    unanswered = times.unanswered()
     try:
         async with asyncio.timeout(ENDS_S):
             highs = await asker.end_offsets(places)
@@ -94,7 +97,7 @@ async def ends(consumer: Any, asker: Any, prefix: str, cluster: str, times: Brok
     here = [place for place in places if place in consumer.assignment() and consumer.highwater(place) is not None]
     there = [place for place in here if await consumer.position(place) >= highs[place]]
     leaders = {place: _leader(asker._client, place) for place in there}
-    reached = times.reached({*leaders.values()}, asked)
+    reached = times.reached({*leaders.values()}, asked, unanswered)
     unknown = 0 if times.stamps else wall - SKEW
     return [
         End(
