@@ -110,6 +110,8 @@ async def test_members_that_are_killed_at_any_instant_lose_and_repeat_nothing(st
         members.end()
 
 
+# A thread of Faust's that is ended while it waits for the broker may say so in an exception of its own.
+@pytest.mark.filterwarnings("ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_broker_that_goes_and_comes_back_is_waited_for(
     store: Store, bus: KafkaBus, apache_kafka: ApacheBroker
 ) -> None:
