@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tocsin.notifiers.fit import clean, cut, top
+from tocsin.notifiers.fit import clean, cut, line, top
 from tocsin.notifiers.view import Message, View
 
 TITLE: Final = 250
@@ -22,7 +22,7 @@ _TYPES: Final = {"critical": "failure", "error": "failure", "warning": "warning"
 
 def render_apprise(view: View, *, minimal: bool) -> Message:
     """`{"title", "body", "type"}` of plain text; the service's own, smaller limits are kept on the way out."""
-    title = _line(_PREFIXES.get(view.action, "") + view.subject, TITLE)
+    title = line(_PREFIXES.get(view.action, "") + view.subject, TITLE)
     body = {
         "title": title,
         "body": title if minimal else _text(view) or title,
@@ -47,15 +47,11 @@ def fitted(title: str, body: str, title_limit: int, body_limit: int) -> tuple[st
 
 
 def _text(view: View) -> str:
-    items = [_line(item, LINE) for item in view.items[:ITEMS]]
+    items = [line(item, LINE) for item in view.items[:ITEMS]]
     labels = sorted(view.labels.items())[:LABELS]
     parts = [
         cut(clean(view.body), BODY // 2),
         top(items, BODY // 4, most=ITEMS, total=view.total) if items else "",
-        top([f"{_line(name, 100)}: {_line(value, LINE)}" for name, value in labels], BODY // 5, most=LABELS),
+        top([f"{line(name, 100)}: {line(value, LINE)}" for name, value in labels], BODY // 5, most=LABELS),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _line(text: str, limit: int) -> str:
-    return cut(" ".join(clean(text[:20_000]).split()), limit)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
+from sqlalchemy import and_, exists, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
@@ -18,6 +18,7 @@ from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.claims import told_to_wait
 from tocsin.notifiers.tables import AlertRow, Delivery, Incident
 from tocsin.store.log import append
+from tocsin.store.partial import among
 
 GRACE: Final = timedelta(minutes=1)
 LOOK_BACK: Final = timedelta(days=1)
@@ -52,7 +53,9 @@ def report(session: Session, now: datetime) -> list[Violation]:
 
 
 def _overdue(session: Session, now: datetime) -> list[Violation]:
-    late = select(Incident.id, Incident.state, Incident.due).where(_live(), col(Incident.due) < now - GRACE)
+    late = select(Incident.id, Incident.state, Incident.due).where(
+        among(Incident.state, *LIVE), col(Incident.due) < now - GRACE
+    )
     rows = session.exec(late.limit(MOST)).all()
     return [
         _of("overdue", row, f"{state} and due at {due:%Y-%m-%d %H:%M:%SZ}, nobody advances it")
@@ -103,7 +106,9 @@ def _miscounted(session: Session) -> list[Violation]:
     """Counted in one statement each: what another transaction does meanwhile is not a violation."""
     lines = select(func.count()).where(col(AlertRow.incident_id) == col(Incident.id), col(AlertRow.status) == "firing")
     counted = lines.scalar_subquery()
-    newest = select(Incident.id).where(_live()).order_by(col(Incident.updated).desc()).limit(SAMPLE)
+    newest = (
+        select(Incident.id).where(among(Incident.state, *LIVE)).order_by(col(Incident.updated).desc()).limit(SAMPLE)
+    )
     statement = select(Incident.id, Incident.firing, counted).where(col(Incident.id).in_(newest))
     rows = [row for row in session.exec(statement).all() if row[1] != row[2]]
     return [
@@ -125,8 +130,3 @@ def _event(violation: Violation, now: datetime) -> Event:
 
 def _of(rule: str, incident: UUID, text: str) -> Violation:
     return Violation(rule, f"tocsin.incident.{incident}", text)
-
-
-# The states are written out, not parameters: only then the databases see that the partial index has these rows.
-def _live() -> ColumnElement[bool]:
-    return col(Incident.state).in_(bindparam("states", list(LIVE), expanding=True, literal_execute=True))

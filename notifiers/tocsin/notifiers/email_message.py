@@ -11,7 +11,7 @@ from email.policy import SMTP
 from html import escape
 from typing import Any, Final
 
-from tocsin.notifiers.fit import ELLIPSIS, clean, cut, top
+from tocsin.notifiers.fit import ELLIPSIS, clean, cut, line, top
 from tocsin.notifiers.view import Message, View
 
 SUBJECT: Final = 200
@@ -76,7 +76,7 @@ def compose(
     this is it.
     """
     mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
-    mail["From"] = Address(_line(sender[0], SUBJECT), addr_spec=sender[1])
+    mail["From"] = Address(line(sender[0], SUBJECT), addr_spec=sender[1])
     mail["To"] = ", ".join(recipients)
     mail["Subject"] = f"Re: {first['subject']}" if first else body["subject"]
     mail["Date"] = datetime.fromisoformat(body["date"])
@@ -94,7 +94,7 @@ def compose(
 
 
 def _headline(view: View) -> str:
-    return _line(f"{_STATES[view.action]}[{view.severity}] {view.subject}", LINE)
+    return line(f"{_STATES[view.action]}[{view.severity}] {view.subject}", LINE)
 
 
 def _text(view: View) -> str:
@@ -125,7 +125,7 @@ def _html(view: View) -> str:
 def _standing(view: View) -> str:
     """Since when, and how it stands."""
     said = [f"since {view.opened:%Y-%m-%d %H:%M:%S} UTC, revision {view.revision}"]
-    said += [f"acknowledged by {_line(view.acked_by, SUBJECT)}"] if view.acked_by else []
+    said += [f"acknowledged by {line(view.acked_by, SUBJECT)}"] if view.acked_by else []
     said += ["flapping"] if view.flapping else []
     said += [f"{view.muted:,} of it silenced"] if view.muted else []
     said += [f"escalated {view.level} times"] if view.level else []
@@ -133,19 +133,14 @@ def _standing(view: View) -> str:
 
 
 def _items(view: View) -> list[str]:
-    return [_line(item, LINE) for item in view.items[:ITEMS]]
+    return [line(item, LINE) for item in view.items[:ITEMS]]
 
 
 def _labels(view: View) -> list[tuple[str, str]]:
-    shown = [(_line(name, LINE), _line(value, LINE)) for name, value in sorted(view.labels.items())[:LABELS]]
+    shown = [(line(name, LINE), line(value, LINE)) for name, value in sorted(view.labels.items())[:LABELS]]
     rest = len(view.labels) - len(shown)
     return [*shown, (ELLIPSIS, f"and {rest:,} more")] if rest else shown
 
 
 def _safe(text: str) -> str:
     return escape(text, quote=True)
-
-
-def _line(text: str, limit: int) -> str:
-    """`text` on one line of at most `limit` code points: nothing in it can end a header."""
-    return cut(" ".join(clean(text[:20_000]).split()), limit)

@@ -81,3 +81,8 @@ def _more(count: int) -> str:
 
 def _json_size(text: str) -> int:
     return len(json.dumps(text)) - 2
+
+
+def line(text: str, limit: int) -> str:
+    """`text` on one line of at most `limit` code points: nothing in it can end a header or a field."""
+    return cut(" ".join(clean(text[:20_000]).split()), limit)

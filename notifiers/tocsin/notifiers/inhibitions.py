@@ -97,7 +97,8 @@ def _forget(session: Session, sources: Sequence[Source]) -> None:
     pair = tuple_(col(HoldRow.incident_id), col(HoldRow.fingerprint))
     for first in range(0, len(sources), AT_ONCE):
         some = sources[first : first + AT_ONCE]
-        mine = pair.in_([(source.incident_id, source.fingerprint) for source in some])
+        theirs = col(HoldRow.incident_id).in_({source.incident_id for source in some})
+        mine = theirs & pair.in_([(source.incident_id, source.fingerprint) for source in some])
         alike = col(HoldRow.fingerprint).in_([source.fingerprint for source in some])
         session.connection().execute(delete(HoldRow).where(mine))
         session.connection().execute(delete(HoldRow).where(alike, ~firing))

@@ -8,11 +8,9 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Row,
     Select,
     Uuid,
-    bindparam,
     func,
     literal,
     tuple_,
@@ -24,6 +22,7 @@ from sqlmodel import Session, col
 
 from tocsin.notifiers.line import Line, Place
 from tocsin.notifiers.tables import AlertRow, Incident
+from tocsin.store.partial import among
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ def held(session: Session, fingerprints: Iterable[UUID]) -> dict[UUID, list[tupl
     found: dict[UUID, list[tuple[UUID, str]]] = {}
     table = columns(col(AlertRow.fingerprint), col(AlertRow.incident_id), col(AlertRow.source))
     for part in _parts(fingerprints):
-        there = col(AlertRow.fingerprint).in_(part), _is("firing", "closed")
+        there = col(AlertRow.fingerprint).in_(part), among(AlertRow.status, "firing", "closed")
         for fingerprint, incident, source in session.connection().execute(table.where(*there)):
             found.setdefault(fingerprint, []).append((incident, source))
     return found
@@ -75,7 +74,11 @@ def closed(session: Session, fingerprints: Iterable[UUID]) -> dict[tuple[UUID, U
     names = col(Incident.key_id), col(AlertRow.fingerprint), col(AlertRow.source), col(AlertRow.incident_id)
     table = columns(*names).join(Incident, col(Incident.id) == col(AlertRow.incident_id))
     for part in _parts(fingerprints):
-        there = col(AlertRow.fingerprint).in_(part), _is("firing", "closed"), col(AlertRow.status) == "closed"
+        there = (
+            col(AlertRow.fingerprint).in_(part),
+            among(AlertRow.status, "firing", "closed"),
+            col(AlertRow.status) == "closed",
+        )
         for group, fingerprint, source, incident in session.connection().execute(table.where(*there)):
             found[group, fingerprint, source] = incident
     return found
@@ -83,7 +86,7 @@ def closed(session: Session, fingerprints: Iterable[UUID]) -> dict[tuple[UUID, U
 
 def newest(session: Session, incident: UUID, limit: int, *, after: Line | None = None) -> list[Line]:
     """The lines of the incident that fire, the newest first, at most `limit`, behind `after`."""
-    statement = columns(*_COLUMNS).where(col(AlertRow.incident_id) == incident, _firing())
+    statement = columns(*_COLUMNS).where(col(AlertRow.incident_id) == incident, among(AlertRow.status, "firing"))
     if after is not None:
         place = tuple_(col(AlertRow.starts), col(AlertRow.fingerprint))
         statement = statement.where(place < tuple_(after.starts, after.fingerprint))
@@ -130,15 +133,6 @@ def _at(session: Session, places: list[Place]) -> Select[Any]:  # Any: its colum
         wanted,
         (col(AlertRow.incident_id) == wanted.c.incident_id) & (col(AlertRow.fingerprint) == wanted.c.fingerprint),
     )
-
-
-# The states are written out, not parameters: only then the databases see that a partial index has these rows.
-def _is(*states: str) -> ColumnElement[bool]:
-    return col(AlertRow.status).in_(bindparam("states", list(states), expanding=True, literal_execute=True))
-
-
-def _firing() -> ColumnElement[bool]:
-    return col(AlertRow.status) == bindparam("state", "firing", literal_execute=True)
 
 
 def _parts(several: Iterable[T]) -> Iterator[list[T]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tocsin.notifiers.fit import ELLIPSIS, clean, cut, cut_json
+from tocsin.notifiers.fit import ELLIPSIS, clean, cut, cut_json, line
 from tocsin.notifiers.view import Action, Message, View
 
 SUMMARY = 1_024
@@ -147,4 +147,4 @@ def _short(text: str) -> str:
 
 def _line(text: str, limit: int) -> str:
     """`text` on one line of at most `limit` code points, never empty: PagerDuty requires the field."""
-    return cut(" ".join(clean(text[:20_000]).split()), limit) or ELLIPSIS
+    return line(text, limit) or ELLIPSIS

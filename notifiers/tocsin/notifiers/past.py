@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, tuple_
+from sqlalchemy import ColumnElement, and_, case, func, or_, tuple_
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from tocsin.notifiers.delivery import LIVE, Known
 from tocsin.notifiers.outcomes import Handle
 from tocsin.notifiers.tables import Delivery, Incident
+from tocsin.store.partial import among
 
 
 class Heard(NamedTuple):
@@ -20,11 +21,8 @@ class Heard(NamedTuple):
 
 
 def is_live(state: object) -> ColumnElement[bool]:
-    """Whether the column `state` is of a delivery that is not over yet.
-
-    The states are written out, not parameters: only then the databases see that the partial index has these rows.
-    """
-    return col(state).in_(bindparam("live", list(LIVE), expanding=True, literal_execute=True))
+    """Whether the column `state` is of a delivery that is not over yet."""
+    return among(state, *LIVE)
 
 
 def current(session: Session, incident: UUID, receiver: str, revision: int | None = None) -> Sequence[Delivery]:
@@ -96,8 +94,12 @@ def _handles(session: Session, places: Sequence[tuple[UUID, str, int]]) -> dict[
     """What the channel gave back for these deliveries."""
     if not places:
         return {}
-    key = tuple_(col(Delivery.incident_id), col(Delivery.receiver), col(Delivery.revision))
-    rows = session.connection().execute(columns(col(Delivery.incident_id), col(Delivery.handle)).where(key.in_(places)))
+    incidents, receivers = {incident for incident, _, _ in places}, {receiver for _, receiver, _ in places}
+    # Asked for by lists too, because SQLite would compare a list of triples with every row.
+    theirs = col(Delivery.incident_id).in_(incidents), col(Delivery.receiver).in_(receivers)
+    key = tuple_(col(Delivery.incident_id), col(Delivery.receiver), col(Delivery.revision)).in_(places)
+    found = columns(col(Delivery.incident_id), col(Delivery.handle)).where(*theirs, key)
+    rows = session.connection().execute(found)
     return {incident: Heard(dict(handle) if handle else None) for incident, handle in rows}
 
 

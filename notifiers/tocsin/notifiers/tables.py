@@ -13,15 +13,8 @@ import tocsin.notifiers.routing_tables
 import tocsin.notifiers.tally_tables
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.notifiers.case import LIVE
+from tocsin.store.partial import some
 from tocsin.store.types import Json, UtcDateTime
-
-
-def _some(name: str, columns: tuple[str, ...], column: str, values: tuple[str, ...], *, unique: bool = False) -> Index:
-    """An index over the rows whose `column` is one of the values, on both databases."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    some = text(f"{column} IN ({listed})" if len(values) > 1 else f"{column} = {listed}")
-    return Index(name, *columns, unique=unique, sqlite_where=some, postgresql_where=some)
-
 
 _DUE = text("due IS NOT NULL")
 
@@ -51,7 +44,7 @@ class Incident(SQLModel, table=True):
     __tablename__ = "incident"
     __table_args__ = (
         UniqueConstraint("key_id", "episode"),
-        _some("ix_incident_one_open", ("key_id",), "state", LIVE, unique=True),
+        some("ix_incident_one_open", ("key_id",), "state", LIVE, unique=True),
         Index("ix_incident_due", "due", sqlite_where=_DUE, postgresql_where=_DUE),
         Index(None, "state", "opened"),
     )
@@ -108,8 +101,8 @@ class AlertRow(SQLModel, table=True):
 
     __tablename__ = "alert"
     __table_args__ = (
-        _some("ix_alert_held", ("fingerprint",), "status", ("firing", "closed")),
-        _some("ix_alert_newest", ("incident_id", "starts"), "status", ("firing",)),
+        some("ix_alert_held", ("fingerprint",), "status", ("firing", "closed")),
+        some("ix_alert_newest", ("incident_id", "starts"), "status", ("firing",)),
     )
 
     incident_id: UUID = Field(primary_key=True, foreign_key="incident.id")
@@ -142,8 +135,8 @@ class Delivery(SQLModel, table=True):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("incident_id", "receiver", "revision"),
-        _some("ix_delivery_calls", ("receiver", "since"), "action", ("trigger",)),
-        _some("ix_delivery_live", ("receiver", "due"), "state", ("pending", "sending", "unknown")),
+        some("ix_delivery_calls", ("receiver", "since"), "action", ("trigger",)),
+        some("ix_delivery_live", ("receiver", "due"), "state", ("pending", "sending", "unknown")),
     )
 
     id: UUID = Field(primary_key=True)

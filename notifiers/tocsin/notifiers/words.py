@@ -7,7 +7,6 @@ from typing import Final
 from uuid import UUID
 
 from msgspec.structs import replace
-from sqlalchemy import literal
 from sqlmodel import Session, col, select
 
 from tocsin.events.ids import derive
@@ -30,6 +29,7 @@ from tocsin.notifiers.quiet import open_lines
 from tocsin.notifiers.tables import Delivery, Incident, NotifierRow
 from tocsin.notifiers.view import view_from_json, view_to_json
 from tocsin.store.engine import insert_new
+from tocsin.store.partial import among
 
 CALLS: Final = 20
 MINUTE: Final = timedelta(minutes=1)
@@ -197,7 +197,7 @@ def _called(session: Session, receiver: str, most: int, now: datetime) -> set[UU
     if (receiver, now) not in cached:
         calls = select(Delivery.incident_id).where(
             Delivery.receiver == receiver,
-            col(Delivery.action) == literal("trigger", literal_execute=True),
+            among(Delivery.action, "trigger"),
             col(Delivery.since) > now - MINUTE,
         )
         cached[receiver, now] = set(session.exec(calls.distinct().limit(most + 1)))

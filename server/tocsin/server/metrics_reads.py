@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, func, select
 
@@ -16,6 +15,7 @@ from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.tables import Delivery, Incident, NotifierRow, ReceiverState
 from tocsin.notifiers.tally_figures import Figure
 from tocsin.store.log import STREAM
+from tocsin.store.partial import among
 from tocsin.store.tables import LogEntry, Position
 from tocsin.triggers.tables import Schedule
 
@@ -89,13 +89,13 @@ def _outbox(session: Session) -> list[Queue]:
 def _incidents(session: Session) -> list[tuple[str, str, int]]:
     """State, severity and how many, of what is not over."""
     key = col(Incident.state), col(Incident.severity)
-    there = columns(*key, func.count()).where(_live()).group_by(*key).order_by(*key)
+    there = columns(*key, func.count()).where(among(Incident.state, *LIVE)).group_by(*key).order_by(*key)
     return [(state, severity, count) for state, severity, count in session.connection().execute(there)]
 
 
 def _turns(session: Session, now: datetime) -> Waiting:
     """Incidents whose time has come, and that no dispatcher has advanced yet."""
-    due = select(func.count(), func.min(Incident.due)).where(_live(), col(Incident.due) <= now)
+    due = select(func.count(), func.min(Incident.due)).where(among(Incident.state, *LIVE), col(Incident.due) <= now)
     return Waiting(*session.exec(due).one())
 
 
@@ -126,8 +126,3 @@ def _ticks(session: Session, now: datetime) -> Waiting:
     """Schedules whose next tick should have been sent."""
     late = select(func.count(), func.min(Schedule.next_at))
     return Waiting(*session.exec(late.where(col(Schedule.active), col(Schedule.next_at) <= now)).one())
-
-
-# The states are written out, not parameters: only then the databases see that the partial index has these rows.
-def _live() -> ColumnElement[bool]:
-    return col(Incident.state).in_(bindparam("open", list(LIVE), expanding=True, literal_execute=True))
