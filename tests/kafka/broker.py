@@ -24,6 +24,7 @@ POM = Path(__file__).with_name("pom.xml")
 STARTED = "Kafka Server started"
 PATIENCE_S = 120.0
 MAVEN_S = 300.0
+TRIES = 3
 JAVA = (
     "java",
     "-Xmx512m",
@@ -117,16 +118,20 @@ class ApacheBroker:
         settings: str = "",
         users: Sequence[str] = (),
     ) -> None:
-        folder.mkdir(exist_ok=True)
-        self._folder = folder
-        self._classes = f"{jars()}/*"
+        self._folder, self._classes = folder, f"{jars()}/*"
         self._properties = folder / "server.properties"
-        protocols = {"BROKER": "PLAINTEXT", **(guarded or {})}
+        protocols, known = {"BROKER": "PLAINTEXT", **(guarded or {})}, tuple(users)
+        patiently(lambda: self._begin(protocols, settings, known))
+
+    def _begin(self, protocols: Mapping[str, str], settings: str, users: Sequence[str]) -> None:
+        """A first start in an empty folder: another program may have taken a port since it was found free."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in protocols}
         self.address = self.addresses["BROKER"]
         listeners = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
         asked = ",".join(f"{name}:{protocol}" for name, protocol in protocols.items())
-        places = {"controller": free_port(), "data": folder / "data"}
+        places = {"controller": free_port(), "data": self._folder / "data"}
         self._properties.write_text(PROPERTIES.format(listeners=listeners, protocols=asked, **places) + settings)
         self._format(users)
         self.start()
@@ -198,16 +203,29 @@ class Child:
 
 
 def open_broker(folder: Path) -> Broker:
-    """The broker that this machine can run. Raises `NoBroker` with the reasons when there is none."""
+    """The broker that this machine can run: Tansu only where Apache Kafka cannot be had. Raises `NoBroker`."""
     if address := os.environ.get("TOCSIN_TEST_KAFKA"):
         return GivenBroker(address)
     try:
-        return ApacheBroker(folder)
+        jars()
     except NoBroker as no_apache:
         try:
             return TansuBroker(folder)
         except NoBroker as no_tansu:
             raise NoBroker(f"{no_apache}; {no_tansu}") from no_apache
+    return ApacheBroker(folder / "apache")
+
+
+def patiently(start: Callable[[], None]) -> None:
+    """Start a broker, again when it does not come up: one that never does is a fault to be seen, no reason to skip."""
+    for _ in range(TRIES - 1):
+        try:
+            start()
+        except NoBroker as reason:
+            print(f"a broker did not start, once more: {reason}")
+        else:
+            return
+    start()
 
 
 def jars() -> Path:
