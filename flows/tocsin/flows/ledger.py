@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -28,6 +28,7 @@ from tocsin.flows import tables
 from tocsin.flows.beat import Heart
 from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_stopped
 from tocsin.flows.errors import Superseded
+from tocsin.flows.request import Request
 from tocsin.flows.rows import insert_task_runs
 from tocsin.store import log
 from tocsin.store.engine import Store
@@ -132,6 +133,13 @@ class Ledger:
                 raise
             self._mark(changes)
             return answer
+
+    def ask(self, request: Request) -> Any:  # Any: each request says what it answers
+        """Carry out the request, after all that was buffered before it when it writes; its answer."""
+        if request.writes:
+            return self.transact(request.perform)
+        with self.store.read() as session:
+            return request.perform(session)
 
     def close(self) -> None:
         """Write everything, give up the lease, let go of the database."""
