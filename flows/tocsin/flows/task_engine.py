@@ -1,21 +1,17 @@
 """How a task runs: inputs, an earlier result, tries, the end. A generator of steps, see `steps`."""
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tocsin.events.errors import Invalid, Unavailable
-from tocsin.flows import cache, results
-from tocsin.flows.cache import CacheContext
+from tocsin.flows import reuse
 from tocsin.flows.context import TaskContext, task_context
 from tocsin.flows.decide import Context
 from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed
 from tocsin.flows.futures import found, resolved, result_for
-from tocsin.flows.keys import input_hash
 from tocsin.flows.logs import heard
-from tocsin.flows.states import State, StateType, awaiting_retry, cached, completed, crashed, failed, pending, running
+from tocsin.flows.states import State, StateType, awaiting_retry, completed, crashed, failed, pending, running
 from tocsin.flows.steps import Await, Call, Do, Sleep, Steps
 from tocsin.flows.trace import Trace, seconds_until
 
@@ -41,10 +37,10 @@ def run_task(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs
     if task.plain and (trace.flow is None or not trace.flow.resumes):
         return (yield from _tries(task, trace, args, kwargs, None))
     named = task.parameters.bind(args, kwargs)
-    trace, done = _resumed(task, trace, named)
+    trace, done = reuse.resumed(task, trace, named)
     if done is not None:
         return done[0]
-    key, hit = yield from _cached(task, trace, named)
+    key, hit = yield from reuse.looked_up(task, trace, named)
     if hit is not None:
         return hit[0]
     return (yield from _tries(task, trace, args, kwargs, key))
@@ -59,49 +55,6 @@ def _inputs(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs:
         trace.later(pending())
         trace.settle(failed(error, "UpstreamFailed"))
         raise
-
-
-def _resumed(task: "Task[..., Any]", trace: Trace, named: Mapping[str, Any]) -> tuple[Trace, tuple[Any] | None]:
-    """The result of the same task in an earlier attempt of this flow run, or its run that waits for a retry."""
-    flow = trace.flow
-    if flow is None or not flow.resumes:
-        return trace, None
-    try:
-        inputs = input_hash(named)
-    except Invalid as error:
-        logger.warning("task run %s will run again if its flow run is resumed: %s", trace.row["name"], error)
-        return trace, None
-    key = flow.resume_key(task.key, inputs)
-    trace.row["resume_key"] = key
-    if key in flow.done:
-        try:
-            return trace, (results.fetch(flow.done[key]),)
-        except Unavailable as error:
-            logger.warning("task run %s runs again: %s", trace.row["name"], error)
-    if (row := flow.waiting.pop(key, None)) is not None:
-        return Trace(trace.ledger, flow, row), None
-    return trace, None
-
-
-def _cached(task: "Task[..., Any]", trace: Trace, named: Mapping[str, Any]) -> Steps:
-    """The cache key (None: not cached), and the result under it in a tuple (None: there is none)."""
-    context = CacheContext(task, task.key, trace.row["id"], trace.row["flow_run_id"])
-    key = task.caching.key(context, named)
-    if key is None:
-        return None, None
-    ledger = trace.ledger
-    reference = yield Do(lambda: cache.find(ledger.store, key, ledger.clock.now()))
-    if reference is None:
-        return key, None
-    try:
-        value = results.fetch(reference)
-    except Unavailable as error:
-        logger.warning("task run %s: its cached result is lost, it runs: %s", trace.row["name"], error)
-        return key, None
-    trace.later(pending())
-    yield Do(lambda: trace.settle(cached(f"result of cache key {key}"[:200]), result=reference))
-    _remember(trace, value, reference)
-    return key, (value,)
 
 
 def _tries(
@@ -157,31 +110,9 @@ def _failed(task: "Task[..., Any]", trace: Trace, error: Exception) -> Steps:
 
 def _completed(task: "Task[..., Any]", trace: Trace, value: Any, cache_key: str | None) -> Steps:
     deployed = trace.flow is not None and trace.flow.deployed
-    reference = (yield Do(lambda: _kept(trace, value))) if deployed or cache_key else None
+    reference = (yield Do(lambda: reuse.kept(trace, value))) if deployed or cache_key else None
     yield Do(lambda: trace.settle(completed(), result=reference))
-    _remember(trace, value, reference)
-    if cache_key and reference:
-        ledger, now = trace.ledger, trace.ledger.clock.now()
-        run, ttl = trace.row["id"], task.caching.expiration
-        yield Do(lambda: cache.put(ledger.store, cache_key, task.key, run, reference, now, ttl))
-
-
-def _kept(trace: Trace, value: Any) -> dict[str, Any] | None:
-    try:
-        return results.keep(value)
-    except Invalid as error:
-        logger.warning("task run %s is neither resumed nor cached: %s", trace.row["name"], error)
-        return None
-
-
-def _remember(trace: Trace, value: Any, reference: dict[str, Any] | None) -> None:
-    flow, key = trace.flow, trace.row["resume_key"]
-    if flow is None or not flow.resumes or key is None:
-        return
-    if not flow.deployed:
-        flow.done[key] = {"kind": "memory", "value": value}
-    elif reference is not None:
-        flow.done[key] = reference
+    yield from reuse.remembered(task, trace, value, reference, cache_key)
 
 
 def interrupted(error: BaseException) -> str:

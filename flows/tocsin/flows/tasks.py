@@ -2,9 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future as Outcome
-from contextvars import Context, copy_context
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from functools import update_wrapper
 from types import CodeType
@@ -12,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast,
 
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
+from tocsin.flows import submitting
 from tocsin.flows.cache import CacheContext, Caching, KeyFunction
 from tocsin.flows.context import FlowContext, flow_context
-from tocsin.flows.futures import Future, Futures, Unmapped, found, when_done
+from tocsin.flows.futures import Future, Futures
 from tocsin.flows.keys import input_hash
 from tocsin.flows.ledger import current
 from tocsin.flows.parameters import Parameters
-from tocsin.flows.pool import LOOP, POOL
 from tocsin.flows.retries import DelaySpec, delays
 from tocsin.flows.steps import drive, drive_async
 from tocsin.flows.task_engine import run_task
@@ -77,7 +75,7 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it now; a coroutine function gives a coroutine. Futures among the arguments are waited for."""
-        steps = run_task(self, self._trace(flow_context.get()), args, kwargs)
+        steps = run_task(self, self.trace(flow_context.get()), args, kwargs)
         return cast(R, drive_async(steps) if self.is_async else drive(steps))
 
     @overload
@@ -86,14 +84,7 @@ class Task(Generic[P, R]):
     def submit(self: "Task[P, T]", *args: Any, **kwargs: Any) -> Future[T]: ...
     def submit(self: "Task[..., Any]", *args: Any, **kwargs: Any) -> Future[Any]:
         """Run it beside the caller, as soon as the futures among its arguments are done."""
-        flow = flow_context.get()
-        trace = self._trace(flow)
-        future: Future[Any] = Future(trace.row["name"], trace.row["id"], Outcome())
-        if flow is not None:
-            flow.futures.append(future)
-        context = copy_context()
-        when_done(found((*args, *kwargs.values())), lambda: self._hand_over(future, trace, args, kwargs, context))
-        return future
+        return submitting.submit(self, args, kwargs)
 
     @overload
     def map(self: "Task[P, Coroutine[Any, Any, T]]", *args: Any, **kwargs: Any) -> Futures[T]: ...
@@ -105,16 +96,7 @@ class Task(Generic[P, R]):
         Text, bytes, mappings and `unmapped(value)` go to every run whole. Raises Invalid when nothing is there to go
         through, or the lengths differ.
         """
-        named = self.parameters.signature.bind_partial(*args, **kwargs).arguments
-        columns = {name: _elements(value) for name, value in named.items()}
-        lengths = {name: len(column) for name, column in columns.items() if column is not None}
-        if len(set(lengths.values())) != 1:
-            shown = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "none of them is a list"
-            raise Invalid(f'task "{self.name}".map goes through lists of one length, and got {shown}')
-        return Futures(
-            self.submit(**{name: _constant(named[name]) if c is None else c[index] for name, c in columns.items()})
-            for index in range(next(iter(lengths.values())))
-        )
+        return submitting.mapped(self, args, kwargs)
 
     def with_options(self, **options: Any) -> "Task[P, R]":
         """The same function as a task with other options (those of `@task`)."""
@@ -135,24 +117,12 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
-    def _trace(self, flow: FlowContext | None) -> Trace:
+    def trace(self, flow: FlowContext | None) -> Trace:
+        """A new run of it, in no state yet."""
         identity = uuid7()
         ledger = flow.ledger if flow else current()
         number = flow.number(self.name) if flow else identity.hex[-6:]
         return Trace.new(ledger, flow, identity, f"{self.name}-{number}", self.key, self.tags)
-
-    def _hand_over(
-        self, future: Future[Any], trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
-    ) -> None:
-        if self.is_async:
-
-            async def run() -> None:
-                await _report_async(future.outcome, drive_async(run_task(self, trace, args, kwargs)))
-
-            context.run(LOOP.put, run)
-        else:
-            work = lambda: drive(run_task(self, trace, args, kwargs))  # noqa: E731 - a thunk, not a function of ours
-            POOL.put(lambda: context.run(_report, future.outcome, work))
 
 
 @overload
@@ -226,36 +196,3 @@ def _code_bytes(code: CodeType) -> bytes:
         if not isinstance(constant, frozenset)  # its order changes from process to process
     )
     return code.co_code + b"|".join(name.encode() for name in code.co_names) + inner
-
-
-def _elements(value: Any) -> Sequence[Any] | None:
-    """What `map` goes through; None for a constant."""
-    if isinstance(value, Future):
-        return _elements(value.result())
-    if isinstance(value, Unmapped | str | bytes | bytearray | Mapping) or hasattr(value, "columns"):
-        return None
-    if isinstance(value, list | tuple):
-        return value
-    return list(value) if isinstance(value, Iterable) else None
-
-
-def _constant(value: Any) -> Any:
-    return value.value if isinstance(value, Unmapped) else value
-
-
-def _report(outcome: "Outcome[Any]", work: Callable[[], Any]) -> None:
-    try:
-        value = work()
-    except BaseException as error:  # whoever asks for the result is told
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(value)
-
-
-async def _report_async(outcome: "Outcome[Any]", work: Coroutine[Any, Any, Any]) -> None:
-    try:
-        value = await work
-    except BaseException as error:  # whoever asks for the result is told
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(value)
