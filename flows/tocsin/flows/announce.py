@@ -8,7 +8,7 @@ from uuid import UUID
 from tocsin.events.ids import state_event_id
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows.portable import small
-from tocsin.flows.states import State, StateType
+from tocsin.flows.states import LATE, State, StateType
 
 FLOW_RUN: Final = "tocsin.flow-run"
 TASK_RUN: Final = "tocsin.task-run"
@@ -81,11 +81,12 @@ def _payload(run: Mapping[str, Any], before: State | None, after: State) -> dict
 
 
 def _spans(run: Mapping[str, Any], after: State, now: datetime) -> dict[str, float]:
-    """How long a run that is over took; how late one came that starts for the first time."""
+    """How long a run that is over took; how late one is, or was when it started for the first time."""
     started, scheduled = run["started"], run["scheduled"]
     if after.final and started is not None:
         return {"duration_s": max(0.0, (now - started).total_seconds())}
-    if after.type is StateType.RUNNING and scheduled is not None and started == now:
+    begins = after.type is StateType.RUNNING and started == now
+    if scheduled is not None and (begins or after.name == LATE):
         return {"lateness_s": max(0.0, (now - scheduled).total_seconds())}
     return {}
 

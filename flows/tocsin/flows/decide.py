@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from tocsin.flows.states import State, StateType, awaiting_retry, cancelled
+from tocsin.flows.states import AWAITING_RETRY, RESUMING, State, StateType, awaiting_retry, cancelled
 
 Names = frozenset[str]
 ANY: Names = frozenset()
@@ -31,7 +31,7 @@ TABLE: Mapping[StateType | None, Mapping[StateType, Names]] = {
         _S.CANCELLED: ANY,
     },
     _S.RUNNING: {
-        _S.SCHEDULED: frozenset({"AwaitingRetry"}),
+        _S.SCHEDULED: frozenset({AWAITING_RETRY}),
         _S.RUNNING: frozenset({"Retrying"}),
         _S.PAUSED: ANY,
         _S.CANCELLING: ANY,
@@ -39,7 +39,7 @@ TABLE: Mapping[StateType | None, Mapping[StateType, Names]] = {
         _S.FAILED: ANY,
         _S.CRASHED: ANY,
     },
-    _S.PAUSED: {_S.SCHEDULED: frozenset({"Resuming"}), _S.CANCELLING: ANY, _S.FAILED: ANY, _S.CANCELLED: ANY},
+    _S.PAUSED: {_S.SCHEDULED: frozenset({RESUMING}), _S.CANCELLING: ANY, _S.FAILED: ANY, _S.CANCELLED: ANY},
     _S.CANCELLING: {_S.COMPLETED: ANY, _S.CRASHED: ANY, _S.CANCELLED: ANY},
     _S.FAILED: {_S.SCHEDULED: ANY},
     _S.CRASHED: {_S.SCHEDULED: ANY},
@@ -111,7 +111,7 @@ def decide(run: Standing, proposed: State, context: Context, now: datetime) -> V
             proposed = answer
         elif answer is not None:
             return answer
-    return _accept(run, proposed)
+    return _accept(run, proposed, context)
 
 
 def same_transition(run: Standing, proposed: State, context: Context, now: datetime) -> State | Verdict | None:
@@ -184,10 +184,16 @@ def rerun(run: Standing, proposed: State, context: Context, now: datetime) -> St
 RULES: tuple[Rule, ...] = (same_transition, cancelling_wins, in_table, fenced, due, own_retry, rerun)
 
 
-def _accept(run: Standing, state: State) -> Accept:
+def _accept(run: Standing, state: State, context: Context) -> Accept:
     origin = run.state.type if run.state else None
-    taken = state.type is _S.PENDING or (state.type is _S.RUNNING and origin in (None, _S.RUNNING))
     # A run that only waits for a task inside it to be tried again has no fault of its own.
     retried = origin is _S.RUNNING and (state.type is _S.RUNNING or (state.type is _S.SCHEDULED and bool(state.fault)))
     again = run.state is not None and run.state.final and state.type is _S.SCHEDULED
-    return Accept(state, run.attempt + taken, run.retries + retried, run.reruns + again)
+    return Accept(state, run.attempt + _taken(run, state, context), run.retries + retried, run.reruns + again)
+
+
+def _taken(run: Standing, state: State, context: Context) -> bool:
+    """Whether the step is a claim: not where a process goes on after a pause, with a run that it never gave up."""
+    if state.type is _S.PENDING:
+        return context.attempt is None or run.state is None or run.state.name != RESUMING
+    return state.type is _S.RUNNING and (run.state is None or run.state.type is _S.RUNNING)

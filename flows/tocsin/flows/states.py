@@ -28,7 +28,13 @@ HELD = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 """A run in one of these belongs to a process; when that process is gone the run has crashed."""
 
 
+SCHEDULED: Final = "Scheduled"
+LATE: Final = "Late"
+AWAITING_RETRY: Final = "AwaitingRetry"
+AWAITING_SLOT: Final = "AwaitingSlot"
 RESUMING: Final = "Resuming"
+PAUSED: Final = "Paused"
+"""The names by which a program tells states of one type apart; all others are for people."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -55,16 +61,31 @@ class State(msgspec.Struct, frozen=True):
 
 def scheduled(at: datetime, message: str = "") -> State:
     """Waits for its time."""
-    return State(StateType.SCHEDULED, "Scheduled", message, scheduled=at)
+    return State(StateType.SCHEDULED, SCHEDULED, message, scheduled=at)
+
+
+def late(at: datetime, message: str = "") -> State:
+    """Should have begun at `at`, and nobody has taken it."""
+    return State(StateType.SCHEDULED, LATE, message, scheduled=at)
+
+
+def awaiting_slot(at: datetime, message: str = "") -> State:
+    """Waits for a slot of a concurrency limit."""
+    return State(StateType.SCHEDULED, AWAITING_SLOT, message, scheduled=at)
 
 
 def awaiting_retry(at: datetime, message: str = "", fault: Fault | None = None) -> State:
     """Failed, and is tried again at `at`."""
-    return State(StateType.SCHEDULED, "AwaitingRetry", message, scheduled=at, fault=fault)
+    return State(StateType.SCHEDULED, AWAITING_RETRY, message, scheduled=at, fault=fault)
+
+
+def paused(reason: str = "") -> State:
+    """Its process stands still until somebody resumes it."""
+    return State(StateType.PAUSED, PAUSED, reason)
 
 
 def suspended(reason: str = "") -> State:
-    """Taken out of work until somebody resumes it."""
+    """Taken out of work until somebody resumes it: no process holds it."""
     return State(StateType.PAUSED, "Suspended", reason)
 
 
@@ -97,6 +118,11 @@ def failed(error: BaseException, name: str = "Failed") -> State:
     """Raised an exception."""
     fault = fault_of(error)
     return State(StateType.FAILED, name, f"{fault.type}: {fault.message}", fault=fault)
+
+
+def timed_out(reason: str) -> State:
+    """Did not come to its end in the time it was given."""
+    return State(StateType.FAILED, "TimedOut", reason, fault=Fault("TimeoutError", reason))
 
 
 def crashed(reason: str) -> State:

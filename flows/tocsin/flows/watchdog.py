@@ -1,4 +1,4 @@
-"""Finds the runs of processes that are gone: their lease is over, so they have crashed."""
+"""Finds what nobody else tells of: runs whose process is gone, runs that nobody takes, pauses that nobody ends."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,13 +17,16 @@ from tocsin.flows.changes import (
 )
 from tocsin.flows.claims import give_back
 from tocsin.flows.decide import Accept, Context
-from tocsin.flows.states import HELD, Fault, State, StateType, crashed
+from tocsin.flows.states import HELD, SCHEDULED, Fault, State, StateType, crashed, late
 from tocsin.store import tables
 from tocsin.store.engine import claimable
 
 BATCH: Final = 500
 KEPT: Final = timedelta(hours=1)
 """How long the row of a lease that is over stays, for a person who looks for the reason."""
+LATE_AFTER: Final = timedelta(seconds=15)
+"""How long after its time a run that nobody has taken is late."""
+LATE_BATCH: Final = 200
 
 _REASON: Final = "its process fell silent: the lease is over"
 _WAITS: Final = frozenset({StateType.SCHEDULED, StateType.PAUSED})
@@ -42,6 +45,31 @@ def sweep(session: Session, now: datetime) -> list[UUID]:
     ours = col(lease.name).startswith("process:") | col(lease.name).startswith("worker:")
     session.connection().execute(delete(lease).where(ours, col(lease.expires) < now - KEPT))
     return [run_id for run_id in found if run_id is not None]
+
+
+def mark_late(session: Session, now: datetime, grace: timedelta = LATE_AFTER) -> list[UUID]:
+    """Make runs that nobody has taken in the `grace` after their time Late; their ids. At most 200 runs a call.
+
+    A late run keeps its time and its place: workers take it as before.
+    """
+    statement = (
+        select(FLOW_RUN.c.id, FLOW_RUN.c.scheduled)
+        .where(
+            FLOW_RUN.c.state_type == StateType.SCHEDULED.value,
+            FLOW_RUN.c.state_name == SCHEDULED,
+            FLOW_RUN.c.scheduled < now - grace,
+            FLOW_RUN.c.lease.is_(None),
+        )
+        .order_by(FLOW_RUN.c.scheduled)
+        .limit(LATE_BATCH)
+    )
+    found = session.connection().execute(claimable(session, statement)).all()
+    return [run_id for run_id, at in found if _made_late(session, run_id, at, now)]
+
+
+def _made_late(session: Session, run_id: UUID, at: datetime, now: datetime) -> bool:
+    verdict, _ = propose(session, run_id, late(at, "nobody has taken it"), Context(), now)
+    return isinstance(verdict, Accept)
 
 
 def _end(session: Session, run: Columns, now: datetime) -> UUID | None:

@@ -102,7 +102,8 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
     yield Service("performer", performer.serve)
     yield Service("deliveries", Dispatcher(parts.store, parts.clock).serve)
     yield Service("slack", Listening(parts.store, parts.clock).serve)
-    yield Service("watchdog", Sweeping(parts.store, parts.clock).serve)
+    late_after = timedelta(seconds=parts.settings.late_after_s)
+    yield Service("watchdog", Sweeping(parts.store, parts.clock, late_after).serve)
     if parts.settings.kafka_bootstrap_servers:
         from tocsin.store.relay import Relay
 

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     )
     work_pool: str = Field(default="default", description="The pool from which a worker takes runs.")
     worker_limit: int = Field(default=4, ge=1, le=1000, description="How many runs one worker has under way at once.")
+    late_after_s: float = Field(
+        default=15.0, ge=0, description="How many seconds after its time a run that nobody has taken becomes `Late`."
+    )
     log_level: LogLevel = Field(default="INFO", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: lines for people on a terminal, JSON elsewhere."

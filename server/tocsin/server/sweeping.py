@@ -1,4 +1,4 @@
-"""The watchdog as a service: runs whose process fell silent become CRASHED, again and again."""
+"""The watchdog as a service: what no process tells of itself, it finds, again and again."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from sqlmodel import Session, select
 
 from tocsin.events.clock import Clock
 from tocsin.flows.beat import TTL
-from tocsin.flows.watchdog import sweep
+from tocsin.flows.watchdog import LATE_AFTER, mark_late, sweep
 from tocsin.store.engine import AWAY, Store
 from tocsin.store.tables import Lease
 
@@ -20,14 +20,14 @@ logger = structlog.get_logger(__name__)
 
 
 class Sweeping:
-    """Sweeps every two seconds; any number of processes may.
+    """Sweeps every two seconds; any number of processes may. Runs that nobody took are late after `late_after`.
 
     Silence tells of a death only where others could be heard: when this process itself stood still (a machine that
     slept, or was far too busy) or the database was away, everybody has the time of a lease to renew theirs first.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, late_after: timedelta = LATE_AFTER) -> None:
+        self._store, self._clock, self._late_after = store, clock, late_after
         self._looked: datetime | None = None
         self._listens_until = datetime.min.replace(tzinfo=UTC)
 
@@ -47,6 +47,7 @@ class Sweeping:
             if now < self._listens_until:
                 await self._store.look(_any_lease)
                 return
+            await self._store.run(lambda session: mark_late(session, now, self._late_after))
             for run in await self._store.run(lambda session: sweep(session, now)):
                 logger.warning("a flow run's process fell silent", run=str(run), state="CRASHED")
         except AWAY as error:

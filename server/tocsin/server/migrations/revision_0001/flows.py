@@ -92,6 +92,7 @@ def _flow_run() -> None:
     index("flow_run", "created")
     index("flow_run", "deployment", "created")
     index("flow_run", "parent_run_id")
+    index("flow_run", "scheduled", where="state_type = 'SCHEDULED' AND state_name = 'Scheduled'")
     index("flow_run", "series", where="series IS NOT NULL AND ended IS NULL")
     index("flow_run", "state_type", "lease")
     index("flow_run", "work_pool", "state_type", "scheduled")
