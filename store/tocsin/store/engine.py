@@ -26,7 +26,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from tocsin.events.errors import Invalid, TocsinError, Unavailable
 from tocsin.store import schema
 from tocsin.store.home import home
-from tocsin.store.signals import Hub, Watch
+from tocsin.store.signals import Hub, Probe, Watch
 
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound="Select[Any] | SelectOfScalar[Any]")
@@ -122,6 +122,11 @@ class Store:
     def watch(self, *channels: str) -> Watch:
         """Hear of committed changes on `channels`: at once in this process, within 25 ms from others."""
         return self._hub.watch(channels)
+
+    @property
+    def probe(self) -> Probe:
+        """Tells whether another connection may have committed anything since; always None on PostgreSQL."""
+        return self._hub.probe
 
     def close(self) -> None:
         """Let go of threads and connections; what is under way is finished first."""

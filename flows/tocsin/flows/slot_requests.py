@@ -1,0 +1,253 @@
+"""What takers of slots ask of the book; the rules are those of `slot_rules`.
+
+Whoever changes who holds a limit locks its row first, in the order of keys: two that want the same limits never wait
+for each other in a circle, and nobody misses what another one gives back.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlmodel import Session, SQLModel, col
+
+from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
+from tocsin.flows.request import Request
+from tocsin.flows.slot_rules import Limit, Line, Never, Taken, Ticket, Verdict, Wait, after, in_order, judge
+from tocsin.store import tables
+from tocsin.store.bell import ring
+from tocsin.store.engine import insert_new
+
+SLOTS: Final = "slots"
+"""The channel on which waiters hear that they should ask again."""
+FRESH: Final = timedelta(seconds=3)
+"""How long the word of a waiter counts that it still waits."""
+
+_LIMIT: Final = SQLModel.metadata.tables[str(ConcurrencyLimit.__tablename__)]
+_SLOT: Final = SQLModel.metadata.tables[str(ConcurrencySlot.__tablename__)]
+
+Holder = dict[str, Any]  # Any: JSON
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A ticket and who holds it: the lease while whose life it counts, and words for people."""
+
+    ticket: Ticket
+    lease: str
+    holder: Holder = {}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of a ticket. `limits`: those of its wants that exist; `never`: it can never be, says `why`."""
+
+    ticket: UUID
+    taken: bool
+    limits: tuple[str, ...] = ()
+    never: bool = False
+    why: str = ""
+    until: datetime | None = None
+
+
+class KnownLimits(Request, frozen=True):
+    """The limits that there are: `Limit`s without what is used up of them, by key."""
+
+    writes: ClassVar[bool] = False
+    answer: ClassVar[Any] = dict[str, Limit]
+
+    def perform(self, session: Session) -> dict[str, Limit]:
+        """Read them."""
+        columns = (_LIMIT.c.key, _LIMIT.c.slots, _LIMIT.c.decay, _LIMIT.c.paused)
+        return {row.key: Limit(*row) for row in session.connection().execute(select(*columns))}
+
+
+class Take(Request, frozen=True):
+    """Let each ticket take all that it wants, or stand in line; with `stands` False it takes or goes."""
+
+    wanted: tuple[Wanted, ...]
+    now: datetime
+    stands: bool = True
+    answer: ClassVar[Any] = list[Answer]
+
+    def perform(self, session: Session) -> list[Answer]:
+        """The answers, in the order of `wanted`."""
+        held = _already(session, self.wanted)
+        asking = [one for one in self.wanted if one.ticket.id not in held]
+        keys = sorted({key for one in asking for key in one.ticket.wants})
+        line = _line(session, keys, self.now, lock=True)
+        answers = {ticket: Answer(ticket, taken=True, limits=tuple(sorted(limits))) for ticket, limits in held.items()}
+        for one in sorted(asking, key=lambda one: in_order(one.ticket)):
+            verdict = judge(one.ticket, line, self.now)
+            line = after(line, one.ticket, verdict)
+            self._store(session, one, verdict, line)
+            answers[one.ticket.id] = _answer(one.ticket, verdict, line)
+        return [answers[one.ticket.id] for one in self.wanted]
+
+    def _store(self, session: Session, one: Wanted, verdict: Verdict, line: Line) -> None:
+        match verdict:
+            case Taken(limits):
+                _enter(session, one, line, self.now, taken=self.now)
+                _note(session, one.ticket, line, limits, self.now)
+            case Wait() if self.stands:
+                _enter(session, one, line, self.now, taken=None)
+            case Wait() | Never():
+                _remove(session, [one.ticket.id])
+
+
+class Look(Request, frozen=True):
+    """What `Take` would answer now, without taking: who waits looks before it locks anything."""
+
+    writes: ClassVar[bool] = False
+    wanted: tuple[Wanted, ...]
+    now: datetime
+    answer: ClassVar[Any] = list[Answer]
+
+    def perform(self, session: Session) -> list[Answer]:
+        """The answers, in the order of `wanted`."""
+        keys = sorted({key for one in self.wanted for key in one.ticket.wants})
+        line = _line(session, keys, self.now, lock=False)
+        return [_answer(one.ticket, judge(one.ticket, line, self.now), line) for one in self.wanted]
+
+
+class Give(Request, frozen=True):
+    """Give back what these tickets hold, or their places in line; how many there were of them."""
+
+    tickets: tuple[UUID, ...]
+    answer: ClassVar[Any] = int
+
+    def perform(self, session: Session) -> int:
+        """Free them and wake those who wait for them."""
+        found = select(_SLOT.c.limit_key).where(_SLOT.c.ticket.in_(self.tickets)).distinct()
+        keys = sorted(session.connection().execute(found).scalars())
+        if not keys:
+            return 0
+        _lock(session, keys)
+        gone = _remove(session, self.tickets)
+        if _waiting_for(session, keys):
+            ring(session, SLOTS)
+        return gone
+
+
+class StillWait(Request, frozen=True):
+    """Say that these tickets still wait; those whose word is over lose their claim to be first, not their place."""
+
+    tickets: tuple[UUID, ...]
+    now: datetime
+
+    def perform(self, session: Session) -> None:
+        """Say it."""
+        mine = update(_SLOT).where(_SLOT.c.ticket.in_(self.tickets), _SLOT.c.taken.is_(None))
+        session.connection().execute(mine.values(fresh=self.now + FRESH))
+
+
+def free_dead(session: Session, now: datetime) -> int:
+    """Free the slots of holders whose lease is over, and the places of waiters; how many."""
+    statement = select(_SLOT.c.limit_key).where(~_alive(now)).distinct()
+    keys = sorted(session.connection().execute(statement).scalars())
+    if not keys:
+        return 0
+    _lock(session, keys)
+    gone = session.connection().execute(delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), ~_alive(now))).rowcount
+    ring(session, SLOTS)
+    return gone
+
+
+def _already(session: Session, wanted: Sequence[Wanted]) -> dict[UUID, list[str]]:
+    """Tickets that hold what they want since the same request was carried out before, and their limits."""
+    ids = [one.ticket.id for one in wanted]
+    statement = select(_SLOT.c.ticket, _SLOT.c.limit_key).where(_SLOT.c.ticket.in_(ids), _SLOT.c.taken.is_not(None))
+    held: dict[UUID, list[str]] = {}
+    for ticket, key in session.connection().execute(statement):
+        held.setdefault(ticket, []).append(key)
+    return held
+
+
+def _lock(session: Session, keys: Sequence[str]) -> list[Limit]:
+    statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys)).order_by(_LIMIT.c.key).with_for_update()
+    return [_limit(row) for row in session.connection().execute(statement).mappings()]
+
+
+def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -> Line:
+    if not keys:
+        return Line({}, {})
+    if lock:
+        limits = _lock(session, keys)
+    else:
+        statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys))
+        limits = [_limit(row) for row in session.connection().execute(statement).mappings()]
+    here = _SLOT.c.limit_key.in_(keys)
+    held = select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots)).where(here, _SLOT.c.taken.is_not(None), _alive(now))
+    waiting = select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
+    waiting = waiting.where(here, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, _alive(now))
+    rows = session.connection().execute(held.group_by(_SLOT.c.limit_key)).all()
+    places = _tickets(session.connection().execute(waiting).all())
+    return Line({limit.key: limit for limit in limits}, {key: int(count) for key, count in rows}, places)
+
+
+def _limit(row: Any) -> Limit:  # Any: sqlalchemy's RowMapping
+    return Limit(row["key"], row["slots"], row["decay"], row["paused"], row["level"], row["level_at"])
+
+
+def _tickets(rows: Iterable[Any]) -> tuple[Ticket, ...]:  # Any: sqlalchemy's Row
+    found: dict[UUID, Ticket] = {}
+    for identity, key, slots, asked, nested in rows:
+        found.setdefault(identity, Ticket(identity, {}, asked, nested)).wants[key] = slots
+    return tuple(found.values())
+
+
+def _alive(now: datetime) -> ColumnElement[bool]:
+    lease = tables.Lease
+    return exists().where(col(lease.name) == _SLOT.c.lease, col(lease.expires) > now)
+
+
+def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> None:
+    """Put the ticket's rows down as holding or waiting. What is taken of a rate only is not held."""
+    _remove(session, [one.ticket.id])
+    there = [key for key in one.ticket.wants if key in line.limits]
+    kept = [key for key in there if taken is None or line.limits[key].decay is None]
+    common = {
+        "ticket": one.ticket.id,
+        "lease": one.lease,
+        "nested": one.ticket.nested,
+        "asked": one.ticket.asked,
+        "fresh": now + FRESH,
+        "taken": taken,
+        "holder": one.holder,
+    }
+    rows = [{**common, "limit_key": key, "slots": one.ticket.wants[key]} for key in kept]
+    insert_new(session, ConcurrencySlot, rows)
+
+
+def _note(session: Session, ticket: Ticket, line: Line, changed: Sequence[Limit], now: datetime) -> None:
+    """Keep what is used up of a rate, and how long the ticket waited."""
+    waited = max(0, round((now - ticket.asked).total_seconds() * 1000))
+    for limit in changed:
+        filled = update(_LIMIT).where(_LIMIT.c.key == limit.key).values(level=limit.level, level_at=limit.at)
+        session.connection().execute(filled)
+    if waited:
+        there = [key for key in ticket.wants if key in line.limits]
+        counted = update(_LIMIT).where(_LIMIT.c.key.in_(there))
+        sums = {"waits": _LIMIT.c.waits + 1, "waited_ms": _LIMIT.c.waited_ms + waited}
+        session.connection().execute(counted.values(**sums))
+
+
+def _remove(session: Session, tickets: Sequence[UUID]) -> int:
+    removed = session.connection().execute(delete(_SLOT).where(_SLOT.c.ticket.in_(tickets)))
+    return removed.rowcount
+
+
+def _waiting_for(session: Session, keys: Sequence[str]) -> bool:
+    statement = select(_SLOT.c.ticket).where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_(None)).limit(1)
+    return session.connection().execute(statement).first() is not None
+
+
+def _answer(ticket: Ticket, verdict: Verdict, line: Line) -> Answer:
+    there = tuple(sorted(ticket.wants.keys() & line.limits.keys()))
+    match verdict:
+        case Taken():
+            return Answer(ticket.id, taken=True, limits=there)
+        case Wait(why, until):
+            return Answer(ticket.id, taken=False, limits=there, why=why, until=until)
+        case Never(why):
+            return Answer(ticket.id, taken=False, limits=there, never=True, why=why)
