@@ -16,7 +16,7 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.topics import DEAD_LETTERS
 from tocsin.flows.deployments import get_deployment, list_deployments
 from tocsin.flows.pools import list_pools
-from tocsin.flows.tables import FlowRun, LogLine, TaskRun
+from tocsin.flows.tables import FlowRun, TaskRun
 from tocsin.notifiers.registry import list_notifiers
 from tocsin.server import views
 from tocsin.store.log import UNREAD
@@ -78,15 +78,6 @@ def _beginning(session: Session, text: str) -> UUID:
             raise NotFound(f"no flow run has the id or the name {text!r}; `tocsin run ls` lists them")
         case _:
             raise Invalid(f"{len(found)} flow runs have ids that begin with {text!r}; give more of it")
-
-
-def log_lines(session: Session, run: UUID, *, after: int = 0, limit: int = MOST) -> list[views.LogLineView]:
-    """What a flow run and its tasks logged behind line `after`, oldest first. Raises NotFound."""
-    _row(session, run)
-    tasks = select(TaskRun.id).where(TaskRun.flow_run_id == run)
-    mine = (col(LogLine.flow_run_id) == run) | col(LogLine.task_run_id).in_(tasks)
-    statement = select(LogLine).where(mine, col(LogLine.id) > after).order_by(col(LogLine.id))
-    return _all(session, statement, views.LogLineView, limit)
 
 
 def deployments(session: Session) -> list[views.DeploymentView]:

@@ -81,7 +81,10 @@ class LogLineView(View):
     level: int
     logger: str
     message: str
-    task_run_id: UUID | None
+    flow_run_id: UUID | None = None
+    task_run_id: UUID | None = None
+    run: str | None = None
+    task: str | None = None
 
 
 class DeploymentView(View):

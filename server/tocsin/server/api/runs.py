@@ -38,17 +38,6 @@ async def get_run(here: Here, run_id: UUID) -> views.RunDetail:
     return await here.store.look(lambda session: reads.run_detail(session, run_id))
 
 
-@router.get("/{run_id}/logs", summary="Read what a flow run logged, oldest first")
-async def get_logs(
-    here: Here,
-    run_id: UUID,
-    after: Annotated[int, Query(ge=0, description="`id` of the last line seen.")] = 0,
-    limit: Limit = reads.MOST,
-) -> list[views.LogLineView]:
-    """The lines behind `after`."""
-    return await here.store.look(lambda session: reads.log_lines(session, run_id, after=after, limit=limit))
-
-
 @router.post("/{run_id}/retry", summary="Try a failed or crashed flow run again")
 async def retry_run(here: Here, run_id: UUID, wanted: RetryRequest | None = None) -> views.RunView:
     """The run, waiting for its next attempt. 409 when its state allows none."""

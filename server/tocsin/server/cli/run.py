@@ -1,16 +1,18 @@
 """`tocsin run`: look at flow runs, and change what becomes of them."""
 
 from datetime import UTC, datetime
-from logging import getLevelName
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
-from tocsin.server.cli.out import Limit, Output, cell, plain, print_json, show_one, show_rows
+from tocsin.server.cli.out import Limit, Output, show_one, show_rows
+from tocsin.server.cli.run_logs import logs
 
 app = App(name="run", help="List, show, retry and cancel flow runs; read their logs.")
+
+app.command(logs)
 
 Run = Annotated[str, Parameter(help="Id of a flow run, its first letters, or its name.")]
 
@@ -41,18 +43,6 @@ def show(run: Run, /, *, output: Output = "table") -> None:
     show_one({name: value for name, value in detail.model_dump().items() if name != "tasks"}, output)
     print()
     show_rows(detail.tasks, output, ("name", "state_name", "attempt", "started", "ended", "state_message"), "no tasks")
-
-
-@app.command
-def logs(run: Run, /, *, limit: Limit = 1_000, output: Output = "table") -> None:
-    """Print what a flow run logged, oldest first."""
-    with opened() as store, store.read() as session:
-        lines = reads.log_lines(session, reads.run_named(session, run), limit=limit)
-    if output == "json":
-        print_json([line.model_dump() for line in lines])
-        return
-    for line in lines:
-        print(f"{cell(line.at)}  {getLevelName(line.level):<8} {plain(line.message)}")
 
 
 @app.command
