@@ -12,12 +12,13 @@ from tocsin.flows import beat
 from tocsin.flows.changes import columns_of, propose, start
 from tocsin.flows.decide import Context
 from tocsin.flows.deployments import Deployment, put_deployment
-from tocsin.flows.ledger import Change, Ledger
+from tocsin.flows.ledger import Ledger
 from tocsin.flows.runs import create_run, get_run
 from tocsin.flows.states import StateType, awaiting_retry, fault_of, pending, running
 from tocsin.flows.tables import FlowRun, TaskRun
 from tocsin.flows.trace import Trace
 from tocsin.flows.watchdog import KEPT, sweep
+from tocsin.flows.writing import Change
 from tocsin.store import leases
 from tocsin.store.engine import Store
 from tocsin.store.tables import Lease

@@ -18,12 +18,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from tocsin.events.errors import TocsinError
+from tocsin.events.ids import uuid7
 from tocsin.flows import ledger
-from tocsin.flows.changes import Columns, load, propose
+from tocsin.flows.changes import Columns
 from tocsin.flows.decide import Context
-from tocsin.flows.deployments import get_deployment
 from tocsin.flows.entrypoint import load as load_flow
 from tocsin.flows.errors import Deferred, Superseded, Terminated
+from tocsin.flows.flow_requests import Code, FindCode, FindRun, Report
 from tocsin.flows.flows import Flow
 from tocsin.flows.states import StateType, failed
 
@@ -57,17 +58,16 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(run_id: UUID, attempt: int) -> int:
     book = ledger.current()
-    with book.store.read() as session:
-        run = load(session, run_id)
+    run: Columns = book.ask(FindRun(run_id=run_id))
     if run["state_type"] != StateType.PENDING or run["attempt"] != attempt:
         raise Superseded(f"it is {run['state_name']} at attempt {run['attempt']}, not pending at attempt {attempt}")
     try:
         flow = _flow(book, run)
         flow.parameters.by_name(run["parameters"])
     except Exception as error:  # code of the user's: it may raise anything
-        state, now, context = failed(error), book.clock.now(), Context(attempt=attempt)
+        context = Context(attempt=attempt, transition=uuid7().hex)
         traceback.print_exc()
-        book.transact(lambda session: propose(session, run_id, state, context, now))
+        book.ask(Report(run_id=run_id, state=failed(error), context=context, now=book.clock.now()))
         return FAILED
     return _ended(flow, run)
 
@@ -87,11 +87,10 @@ def _ended(flow: Flow[..., Any], run: Columns) -> int:  # Any: a flow's paramete
 
 
 def _flow(book: ledger.Ledger, run: Columns) -> Flow[..., Any]:  # Any: a flow's parameters and result
-    with book.store.read() as session:
-        deployment = get_deployment(session, run["deployment"] or "")
-    if deployment.path:
-        os.chdir(deployment.path)
-    return load_flow(deployment.entrypoint, deployment.path)
+    code: Code = book.ask(FindCode(deployment=run["deployment"] or ""))
+    if code.path:
+        os.chdir(code.path)
+    return load_flow(code.entrypoint, code.path)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

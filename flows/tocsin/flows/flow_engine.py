@@ -5,18 +5,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
-
-from sqlalchemy import select
-from sqlmodel import Session
 
 from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.ids import uuid7
 from tocsin.flows import results
-from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, columns_of, propose, start
+from tocsin.flows.changes import Columns
 from tocsin.flows.context import FlowContext, flow_context, in_flow
-from tocsin.flows.decide import Accept, Context
+from tocsin.flows.decide import Context
 from tocsin.flows.errors import Deferred, Superseded
+from tocsin.flows.flow_requests import FindSubflow, Recall, Report, Reported, RestartSubflow, StartRun, TryAgain
 from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
 from tocsin.flows.ledger import Ledger, current
@@ -29,12 +26,9 @@ from tocsin.flows.states import (
     completed,
     crashed,
     failed,
-    pending,
     running,
-    scheduled,
 )
 from tocsin.flows.steps import Await, Call, Do, Sleep, Steps
-from tocsin.flows.tables import FlowRun
 from tocsin.flows.task_engine import SLEEPS_IN_PROCESS, interrupted
 from tocsin.flows.trace import seconds_until
 
@@ -128,7 +122,9 @@ def _failed(flow: "Flow[..., Any]", context: FlowContext, error: Exception) -> S
     free = bool(context.run["deployment"]) and delay >= SLEEPS_IN_PROCESS
     name = "TimedOut" if flow.timeout_s is not None and isinstance(error, TimeoutError) else "Failed"
     also = {"lease": None, "worker": None} if free else {}
-    decided = Context(attempt=context.run["attempt"], retries_left_of=flow.retries, retry_delay=delay)
+    decided = Context(
+        transition=uuid7().hex, attempt=context.run["attempt"], retries_left_of=flow.retries, retry_delay=delay
+    )
     if isinstance(error, Superseded):
         return None
     if context.run["deployment"]:  # nobody sees the exception: it goes into the run's log
@@ -154,29 +150,24 @@ def _completed(context: FlowContext, value: Any) -> Steps:
 
 def _finish(context: FlowContext, state: State, decided: Context | None = None, **also: Any) -> State:
     """Store the state, or what `decide` puts in its place. Raises Superseded when the run is somebody else's by now."""
-    decided = decided or Context(attempt=context.run["attempt"])
+    decided = decided or Context(attempt=context.run["attempt"], transition=uuid7().hex)
     now = context.ledger.clock.now()
-    verdict, run = context.ledger.transact(lambda s: propose(s, context.id, state, decided, now, **also))
-    if not isinstance(verdict, Accept):
-        raise Superseded(f"flow run {context.run['name']}: its report {state.name} was refused: {verdict.why}")
-    context.run = run
-    return verdict.state
+    report = Report(run_id=context.id, state=state, context=decided, now=now, also=also)
+    reported: Reported = context.ledger.ask(report)
+    if reported.state is None:
+        raise Superseded(f"flow run {context.run['name']}: its report {state.name} was refused: {reported.refused}")
+    context.run = reported.run
+    return reported.state
 
 
 def _again(context: FlowContext) -> None:
     """Into the next attempt, after a wait in this process."""
-    now = context.ledger.clock.now()
-
-    def work(session: Session) -> Columns:
-        verdict, run = propose(session, context.id, pending(), Context(attempt=context.run["attempt"]), now)
-        if isinstance(verdict, Accept):
-            taken = Context(attempt=verdict.attempt)
-            verdict, run = propose(session, context.id, running(verdict.attempt), taken, now)
-        if not isinstance(verdict, Accept):
-            raise Superseded(f"flow run {context.run['name']} cannot be tried again: {verdict.why}")
-        return run
-
-    context.run = context.ledger.transact(work)
+    ledger = context.ledger
+    again = TryAgain(run_id=context.id, attempt=context.run["attempt"], transition=uuid7().hex, now=ledger.clock.now())
+    reported: Reported = ledger.ask(again)
+    if reported.refused:
+        raise Superseded(f"flow run {context.run['name']} cannot be tried again: {reported.refused}")
+    context.run = reported.run
 
 
 def _claimed(flow: "Flow[..., Any]", claimed: Columns) -> FlowContext:
@@ -206,21 +197,20 @@ def _new(
     flow: "Flow[..., Any]", ledger: Ledger, parent: FlowContext | None, named: Mapping[str, Any], key: str | None
 ) -> FlowContext:
     now, identity = ledger.clock.now(), uuid7()
-    columns = columns_of(
-        FlowRun,
-        id=identity,
-        name=f"{flow.name}-{identity.hex[-6:]}",
-        flow_name=flow.name,
-        parameters=shown(portable(named)),
-        tags=list(flow.tags),
-        parent_run_id=parent.id if parent else None,
-        depth=parent.run["depth"] if parent else 0,
-        chain=parent.run["chain"] if parent else "",
-        idempotency_key=_child_key(parent, key) if parent and key else None,
-        lease=parent.run["lease"] if parent and parent.run["lease"] else ledger.lease,
-        created=now,
-    )
-    run = ledger.transact(lambda session: start(session, columns, running(), now))
+    columns = {
+        "id": identity,
+        "name": f"{flow.name}-{identity.hex[-6:]}",
+        "flow_name": flow.name,
+        "parameters": shown(portable(named)),
+        "tags": list(flow.tags),
+        "parent_run_id": parent.id if parent else None,
+        "depth": parent.run["depth"] if parent else 0,
+        "chain": parent.run["chain"] if parent else "",
+        "idempotency_key": _child_key(parent, key) if parent and key else None,
+        "lease": parent.run["lease"] if parent and parent.run["lease"] else ledger.lease,
+        "created": now,
+    }
+    run = ledger.ask(StartRun(run=columns, state=running(), now=now))
     if run is None:
         raise Superseded(f"subflow {flow.name} is being run by another attempt of its parent")
     return _context(flow, ledger, parent, run, key)
@@ -229,9 +219,7 @@ def _new(
 def _former(flow: "Flow[..., Any]", parent: FlowContext, key: str) -> FlowContext | _Done | None:
     """The run of this subflow in an earlier attempt of its parent: its result, or the run itself, started again."""
     ledger = parent.ledger
-    with ledger.store.read() as session:
-        statement = select(FLOW_RUN).where(FLOW_RUN.c.idempotency_key == _child_key(parent, key))
-        row = session.connection().execute(statement).mappings().one_or_none()
+    row = ledger.ask(FindSubflow(key=_child_key(parent, key)))
     if row is None:
         return None
     if row["state_type"] == "COMPLETED" and row["result"]:
@@ -239,22 +227,15 @@ def _former(flow: "Flow[..., Any]", parent: FlowContext, key: str) -> FlowContex
             return _Done(results.fetch(row["result"]))
         except Unavailable as error:
             logger.warning("subflow run %s runs again: %s", row["name"], error)
-    run = ledger.transact(lambda session: _restarted(session, row["id"], parent, ledger))
-    context = _context(flow, ledger, parent, run, key)
+    lease, now = parent.run["lease"] or ledger.lease, ledger.clock.now()
+    restart = RestartSubflow(run_id=row["id"], lease=lease, transition=uuid7().hex, now=now)
+    reported: Reported = ledger.ask(restart)
+    if reported.refused:
+        raise Superseded(f"subflow run {row['name']} cannot be run again: {reported.refused}")
+    context = _context(flow, ledger, parent, reported.run, key)
     if context.deployed:
         _recall(context)
     return context
-
-
-def _restarted(session: Session, run_id: UUID, parent: FlowContext, ledger: Ledger) -> Columns:
-    now = ledger.clock.now()
-    lease = parent.run["lease"] or ledger.lease
-    verdict, run = propose(session, run_id, scheduled(now, "its parent is tried again"), Context(forced=True), now)
-    verdict, run = propose(session, run_id, pending(), Context(), now, lease=lease)
-    verdict, run = propose(session, run_id, running(run["attempt"]), Context(attempt=run["attempt"]), now)
-    if not isinstance(verdict, Accept):
-        raise Superseded(f"subflow run {run['name']} cannot be run again: {verdict.why}")
-    return run
 
 
 def _context(
@@ -271,14 +252,11 @@ def _context(
 
 def _recall(context: FlowContext) -> None:
     """Results and waiting task runs of earlier attempts."""
-    statement = select(TASK_RUN).where(TASK_RUN.c.flow_run_id == context.id, TASK_RUN.c.resume_key.is_not(None))
-    with context.ledger.store.read() as session:
-        rows = session.connection().execute(statement).mappings().all()
-    for row in rows:
+    for row in context.ledger.ask(Recall(run_id=context.id)):
         if row["state_type"] == "COMPLETED" and row["result"]:
             context.done[row["resume_key"]] = row["result"]
         elif row["state_name"] == "AwaitingRetry":
-            context.waiting[row["resume_key"]] = dict(row)
+            context.waiting[row["resume_key"]] = row
 
 
 def _child_key(parent: FlowContext, key: str) -> str:

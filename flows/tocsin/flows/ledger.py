@@ -17,49 +17,33 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import msgspec
-from sqlalchemy import insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from tocsin.events.clock import Clock, SystemClock
-from tocsin.events.model import Event
-from tocsin.flows import tables
+from tocsin.events.errors import Invalid
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, being_stopped
+from tocsin.flows.changes import Columns, being_stopped
 from tocsin.flows.errors import Superseded
 from tocsin.flows.request import Request
-from tocsin.flows.rows import insert_task_runs
-from tocsin.store import log
+from tocsin.flows.writing import Change, Write
 from tocsin.store.engine import Store
 
 BEHIND_S: Final = 0.1
-_OWNED: Final = frozenset({"RUNNING", "CANCELLING"})
-_LOG_LINE: Final = SQLModel.metadata.tables[str(tables.LogLine.__tablename__)]
-_INSERT_LINE: Final = insert(_LOG_LINE)
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-class Slot:
-    """Where a task run stands in the database: the version that is stored (0: none yet)."""
+class _Entry:
+    """A change in the buffer, and what became of it."""
 
-    __slots__ = ("stored",)
+    __slots__ = ("change", "refused", "written")
 
-    def __init__(self, stored: int = 0) -> None:
-        self.stored = stored
-
-
-class Change(msgspec.Struct, eq=False):
-    """One state of a task run to be stored. `fence`: the flow run and the attempt under which it may be."""
-
-    row: Columns
-    event: Event
-    slot: Slot
-    fence: tuple[UUID, int] | None = None
-    written: bool = False
-    error: BaseException | None = None
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.written = False
+        self.refused: str | None = None
 
 
 class Ledger:
@@ -68,13 +52,16 @@ class Ledger:
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self.store = store
         self.clock = clock or SystemClock()
-        self._changes: list[Change] = []
+        self._changes: list[_Entry] = []
         self._lines: list[Columns] = []
         self._queue = threading.Lock()
         self._pen = threading.RLock()
         self._heart: Heart | None = None
+        self.lent = False
+        """The store is somebody else's, who closes it."""
         self.cancelling: frozenset[UUID] = frozenset()
         """Runs of this process that somebody wants to stop; looked up with every renewal of the lease."""
+        self._told: frozenset[UUID] = frozenset()
         self._due = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,7 +80,7 @@ class Ledger:
     def later(self, change: Change) -> None:
         """Write it behind."""
         with self._queue:
-            self._changes.append(change)
+            self._changes.append(_Entry(change))
         self._arm()
 
     def line(self, line: Columns) -> None:
@@ -107,13 +94,14 @@ class Ledger:
 
         Raises Superseded when the run is no longer this process's.
         """
+        entry = _Entry(change)
         with self._queue:
-            self._changes.append(change)
+            self._changes.append(entry)
         with self._pen:
-            if not change.written:
+            if not entry.written:
                 self._flush()
-        if change.error is not None:
-            raise change.error
+        if entry.refused is not None:
+            raise Superseded(f"task run {change.row['name']}: {entry.refused}")
 
     def flush(self) -> None:
         """Write what is buffered."""
@@ -123,15 +111,17 @@ class Ledger:
     def transact(self, work: Callable[[Session], T]) -> T:
         """`work` in a write transaction, after all that was buffered before it."""
         with self._pen:
-            changes, lines = self._take()
+            entries, lines = self._take()
+            write = Write(changes=[entry.change for entry in entries], lines=lines)
             try:
                 with self.store.begin() as session:
-                    self._write(session, changes, lines)
+                    refused = write.perform(session) if entries or lines else {}
                     answer = work(session)
             except BaseException:
-                self._give_back(changes, lines)
+                self._give_back(entries, lines)
                 raise
-            self._mark(changes)
+            for place, entry in enumerate(entries):
+                entry.refused, entry.written = refused.get(place), True
             return answer
 
     def ask(self, request: Request) -> Any:  # Any: each request says what it answers
@@ -152,10 +142,19 @@ class Ledger:
         self.flush()
         if self._heart:
             self._heart.stop()
-        self.store.close()
+        if not self.lent:
+            self.store.close()
+
+    def tell_to_stop(self, run_id: UUID, *, stop: bool = True) -> None:
+        """The next task of this run does not begin; `stop=False` takes that back."""
+        with self._queue:
+            self._told = self._told | {run_id} if stop else self._told - {run_id}
+            self.cancelling = self.cancelling | {run_id} if stop else self.cancelling - {run_id}
 
     def _look_for_cancelling(self, session: Session, lease: str) -> None:
-        self.cancelling = frozenset(being_stopped(session, lease))
+        found = being_stopped(session, lease)
+        with self._queue:
+            self.cancelling = self._told.union(found)
 
     def _arm(self) -> None:
         if self._due.is_set():
@@ -180,65 +179,20 @@ class Ledger:
         if self._changes or self._lines:
             self.transact(_nothing)
 
-    def _take(self) -> tuple[list[Change], list[Columns]]:
+    def _take(self) -> tuple[list[_Entry], list[Columns]]:
         with self._queue:
-            changes, self._changes = self._changes, []
+            entries, self._changes = self._changes, []
             lines, self._lines = self._lines, []
-        return changes, lines
+        return entries, lines
 
-    def _write(self, session: Session, changes: list[Change], lines: list[Columns]) -> None:
-        self._refuse_superseded(session, changes)
-        newest = {change.slot: change for change in changes if change.error is None}
-        new = [change.row for slot, change in newest.items() if not slot.stored]
-        if new:
-            insert_task_runs(session, new)
-        for slot, change in newest.items():
-            if slot.stored and not _update(session, change):
-                _refuse(changes, slot, f"task run {change.row['name']} was given up by somebody else")
-        if events := [change.event for change in changes if change.error is None]:
-            log.append(session, events)
-        if lines:
-            session.connection().execute(_INSERT_LINE, lines)
-
-    def _refuse_superseded(self, session: Session, changes: list[Change]) -> None:
-        for change in changes:
-            change.error = None
-        for run_id, attempt in {change.fence for change in changes if change.fence}:
-            statement = select(FLOW_RUN.c.attempt, FLOW_RUN.c.state_type).where(FLOW_RUN.c.id == run_id)
-            row = session.connection().execute(statement.with_for_update(read=True)).one()
-            if row.attempt == attempt and row.state_type in _OWNED:
-                continue
-            for change in changes:
-                if change.fence == (run_id, attempt):
-                    why = f"flow run {run_id} is {row.state_type} at attempt {row.attempt}; this was attempt {attempt}"
-                    change.error = Superseded(f"task run {change.row['name']}: {why}")
-
-    def _give_back(self, changes: list[Change], lines: list[Columns]) -> None:
+    def _give_back(self, entries: list[_Entry], lines: list[Columns]) -> None:
         with self._queue:
-            self._changes[:0] = changes
+            self._changes[:0] = entries
             self._lines[:0] = lines
-
-    @staticmethod
-    def _mark(changes: list[Change]) -> None:
-        for change in changes:
-            if change.error is None:
-                change.slot.stored = change.row["version"]
-            change.written = True
 
 
 def _nothing(session: Session) -> None:
     """The work of a transaction that only writes what is buffered."""
-
-
-def _update(session: Session, change: Change) -> bool:
-    where = TASK_RUN.c.id == change.row["id"], TASK_RUN.c.version == change.slot.stored
-    return bool(session.connection().execute(update(TASK_RUN).where(*where).values(**change.row)).rowcount)
-
-
-def _refuse(changes: list[Change], slot: Slot, why: str) -> None:
-    for change in changes:
-        if change.slot is slot:
-            change.error = Superseded(why)
 
 
 _opening = threading.Lock()
@@ -250,9 +204,34 @@ def current() -> Ledger:
 
     When the environment names another store than before, the book on the former one is closed.
     """
-    key = tuple(os.environ.get(name, "") for name in ("TOCSIN_DATABASE_URL", "TOCSIN_HOME"))
+    key = _key()
     ledger = _open.get(key)
     return ledger if ledger is not None else _turn_to(key)
+
+
+def adopt(store: Store) -> Ledger:
+    """The book that `current` gives from here on: one on this store, which stays its owner's to close.
+
+    One that is open on the same database already is kept. Raises Invalid when it is on another one.
+    """
+    with _opening:
+        book = _open.get(_key())
+        if book is None:
+            book = _open[_key()] = Ledger(store)
+            book.lent = True
+        elif book.store.url != store.url:
+            raise Invalid(f"runs of this process are written into {book.store.url}, not into {store.url}")
+        return book
+
+
+def give_back(book: Ledger) -> None:
+    """Close a book that was adopted."""
+    if not book.lent:
+        return
+    with _opening:
+        for key in [key for key, found in _open.items() if found is book]:
+            del _open[key]
+    book.close()
 
 
 def close() -> None:
@@ -261,6 +240,10 @@ def close() -> None:
         for ledger in _open.values():
             ledger.close()
         _open.clear()
+
+
+def _key() -> tuple[str, ...]:
+    return tuple(os.environ.get(name, "") for name in ("TOCSIN_DATABASE_URL", "TOCSIN_HOME"))
 
 
 def _turn_to(key: tuple[str, ...]) -> Ledger:

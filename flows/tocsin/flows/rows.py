@@ -6,7 +6,8 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, Uuid, insert
+from sqlalchemy import JSON, Uuid
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
 
@@ -15,13 +16,14 @@ from tocsin.store.types import UtcDateTime
 
 # Any below: values of columns, and what SQLite's driver takes for them.
 
-_INSERT: Final = insert(TASK_RUN)
+_INSERT: Final = insert(TASK_RUN).on_conflict_do_nothing()
 _NAMES: Final = tuple(column.name for column in TASK_RUN.columns)
-_INSERT_SQLITE: Final = f"INSERT INTO {TASK_RUN.name} ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - ours
+_VALUES: Final = f"({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"
+_INSERT_SQLITE: Final = f"INSERT INTO {TASK_RUN.name} {_VALUES} ON CONFLICT DO NOTHING"
 
 
 def insert_task_runs(session: Session, rows: list[Columns]) -> None:
-    """Insert new task runs; `rows` hold every column."""
+    """Insert new task runs, those left out that are there; `rows` hold every column."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_INSERT_SQLITE, [_for_sqlite(row) for row in rows])

@@ -60,7 +60,7 @@ def _inputs(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs:
 def _tries(
     task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], cache_key: str | None
 ) -> Steps:
-    if trace.slot.stored:  # waited in the database for this try; whoever resumed its flow run early wants it now
+    if trace.resumed:  # whoever resumed its flow run early wants it now
         trace.later(awaiting_retry(trace.ledger.clock.now(), "its flow run is resumed", trace.state.fault))
         trace.later(pending())
     while True:

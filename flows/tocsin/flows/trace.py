@@ -10,9 +10,10 @@ from tocsin.flows.changes import Columns, columns_of, moved, standing
 from tocsin.flows.context import FlowContext
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
 from tocsin.flows.errors import Superseded
-from tocsin.flows.ledger import Change, Ledger, Slot
+from tocsin.flows.ledger import Ledger
 from tocsin.flows.states import State
 from tocsin.flows.tables import TaskRun
+from tocsin.flows.writing import Change
 
 _BLANK: Final[Columns] = columns_of(TaskRun)
 _PLAIN: Final = Context()
@@ -23,7 +24,8 @@ class Trace:
 
     def __init__(self, ledger: Ledger, flow: FlowContext | None, row: Columns) -> None:
         self.ledger, self.flow, self.row = ledger, flow, row
-        self.slot = Slot(row["version"])
+        self.resumed = bool(row["version"])
+        """Whether it waited in the database for this try."""
         self._standing = standing(row) if row["version"] else Standing()
 
     @classmethod
@@ -74,7 +76,7 @@ class Trace:
             self.row["result"] = result
         self._standing = Standing(accepted.state, accepted.attempt, accepted.retries)
         event = task_run_event(self.row, self.flow.run if self.flow else None, before.state, accepted.state)
-        return Change(self.row, event, self.slot, self.flow.fence if self.flow else None)
+        return Change(self.row, event, self.flow.fence if self.flow else None)
 
     def _accepted(self, verdict: Verdict) -> Accept:
         if not isinstance(verdict, Accept):
