@@ -3,22 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Text
 from sqlmodel import Field, SQLModel
 
 import tocsin.store.tables  # noqa: F401 - sets how constraints are named, before any table here is made
 from tocsin.store.types import UtcDateTime
-
-
-class SecretRow(SQLModel, table=True):
-    """A secret by name, sealed; notifiers that refer to it hold a sealed copy of their own."""
-
-    __tablename__ = "secret"
-
-    name: str = Field(primary_key=True)
-    sealed: str = Field(sa_type=Text)
-    created: datetime = Field(sa_type=UtcDateTime)
-    updated: datetime = Field(sa_type=UtcDateTime)
 
 
 class Heard(SQLModel, table=True):

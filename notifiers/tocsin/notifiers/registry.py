@@ -1,7 +1,7 @@
 """The notifiers on record: put, get, list. Secret fields are sealed before they reach the database.
 
 A field that refers to a secret on record (`Secret.ref`) is stored with that secret's value, and with its name: who
-changes the secret changes the notifiers that refer to it, in the same transaction (`tocsin.notifiers.vault`).
+changes the secret changes the notifiers that refer to it, in the same transaction (`tocsin.store.vault`).
 """
 
 import json
@@ -14,12 +14,12 @@ from sqlmodel import Session, col, select
 
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.notifiers.blocks import AnyBlock, join, reference, split
-from tocsin.notifiers.channel_tables import SecretRow
 from tocsin.notifiers.credentials import credentials
 from tocsin.notifiers.redact import MASK, learn
 from tocsin.notifiers.tables import NotifierRow
 from tocsin.store.engine import touch
 from tocsin.store.secrets import seal, unseal
+from tocsin.store.vault import open_value
 
 CHANNEL = "deliveries"
 _NOTES = ("shown", "refs")
@@ -43,7 +43,7 @@ def put_notifier(session: Session, block: AnyBlock, now: datetime | None = None)
     now = now or datetime.now(UTC)
     shown, hidden = split(block)
     refs = {field: name for field in hidden if (name := reference(getattr(block, field)))}
-    opened = {**hidden, **{field: opened_secret(session, name) for field, name in refs.items()}}
+    opened = {**hidden, **{field: open_value(session, name) for field, name in refs.items()}}
     learn(*credentials(_fitted(block, shown, opened, refs) if refs else block))
     row = session.get(NotifierRow, block.name)
     sealed = seal(json.dumps(opened))
@@ -67,17 +67,6 @@ def is_on_record(session: Session, block: AnyBlock) -> bool:
     return join(row.name, row.kind, _fields(row), stored) == block
 
 
-def opened_secret(session: Session, name: str) -> str:
-    """The value of the secret of this name. Raises NotFound naming the known ones, Invalid without the key."""
-    row = session.get(SecretRow, name)
-    if row is None:
-        known = session.exec(select(SecretRow.name).order_by(col(SecretRow.name))).all()
-        raise NotFound(f'unknown secret "{name}"; put it with `tocsin secret put`; known: {", ".join(known) or "none"}')
-    value = unseal(row.sealed)
-    learn(value)
-    return value
-
-
 def get_notifier(session: Session, name: str) -> AnyBlock:
     """The block of this name, secrets and all. Raises NotFound naming the known ones, Invalid without the key."""
     row = session.get(NotifierRow, name)
@@ -95,7 +84,7 @@ def read_row(row: NotifierRow) -> AnyBlock:
 
 def refit(session: Session, name: str, value: str, now: datetime) -> None:
     """Give the new value of the secret `name` to every notifier that refers to it. Raises Invalid if it fits not."""
-    for row in referring(session, name):
+    for row in _referring(session, name):
         hidden = _opened(row) | {field: value for field, ref in row.config["refs"].items() if ref == name}
         try:
             learn(*credentials(join(row.name, row.kind, _fields(row), hidden)))
@@ -106,8 +95,12 @@ def refit(session: Session, name: str, value: str, now: datetime) -> None:
         touch(session, CHANNEL)
 
 
-def referring(session: Session, name: str) -> list[NotifierRow]:
-    """The notifiers that refer to the secret of this name, by name."""
+def users(session: Session, name: str) -> tuple[str, ...]:
+    """The names of the notifiers that refer to the secret of this name."""
+    return tuple(row.name for row in _referring(session, name))
+
+
+def _referring(session: Session, name: str) -> list[NotifierRow]:
     rows = session.exec(select(NotifierRow).order_by(col(NotifierRow.name)))
     return [row for row in rows if name in row.config.get("refs", {}).values()]
 

@@ -1,9 +1,9 @@
-"""The tables that every room uses: the log, positions of its readers, leases."""
+"""The tables that every room uses: the log, positions of its readers, leases, secrets."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from tocsin.store.types import Sequence, UtcDateTime
@@ -62,3 +62,14 @@ class Lease(SQLModel, table=True):
     owner: str
     fence: int = Field(sa_type=BigInteger)
     expires: datetime = Field(sa_type=UtcDateTime)
+
+
+class SecretRow(SQLModel, table=True):
+    """A secret by name, sealed (`tocsin.store.vault`)."""
+
+    __tablename__ = "secret"
+
+    name: str = Field(primary_key=True)
+    sealed: str = Field(sa_type=Text)
+    created: datetime = Field(sa_type=UtcDateTime)
+    updated: datetime = Field(sa_type=UtcDateTime)

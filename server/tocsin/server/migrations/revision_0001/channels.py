@@ -1,11 +1,10 @@
 """The tables of what channels keep, as revision 0001 made them. Frozen."""
 
-from tocsin.server.migrations.forms import NAME, TEXT, TIME, UUID, must, reference, table
+from tocsin.server.migrations.forms import NAME, TIME, UUID, must, reference, table
 
 
 def make() -> None:
     """Make them; after the tables of notifiers."""
-    table("secret", *must(NAME, "name"), *must(TEXT, "sealed"), *must(TIME, "created", "updated"), key=("name",))
     table(
         "heard",
         *must(NAME, "receiver"),

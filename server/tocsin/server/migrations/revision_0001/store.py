@@ -1,6 +1,19 @@
 """The tables of store as revision 0001 made them. Frozen."""
 
-from tocsin.server.migrations.forms import BIG, BYTES, NAME, NUMBER, SEQUENCE, TIME, UUID, index, must, table, unique
+from tocsin.server.migrations.forms import (
+    BIG,
+    BYTES,
+    NAME,
+    NUMBER,
+    SEQUENCE,
+    TEXT,
+    TIME,
+    UUID,
+    index,
+    must,
+    table,
+    unique,
+)
 
 
 def make() -> None:
@@ -8,6 +21,7 @@ def make() -> None:
     _lease()
     _log()
     _position()
+    _secret()
 
 
 def _lease() -> None:
@@ -38,3 +52,7 @@ def _position() -> None:
         *must(BIG, "next_offset"),
         key=("consumer", "stream", "partition"),
     )
+
+
+def _secret() -> None:
+    table("secret", *must(NAME, "name"), *must(TEXT, "sealed"), *must(TIME, "created", "updated"), key=("name",))
