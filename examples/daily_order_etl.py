@@ -196,7 +196,12 @@ ON CONFLICT (order_id) DO UPDATE SET
 
 if __name__ == "__main__":
     if "--deploy" in sys.argv:
-        schedule = {"cron": "0 6 * * *", "timezone": "UTC"}
-        print(Deployment.build_from_flow(daily_order_etl, name="daily-order-etl", schedule=schedule).apply().name)
+        every_morning = Deployment.build_from_flow(
+            daily_order_etl,
+            name="daily-order-etl",
+            schedule={"cron": "0 6 * * *", "timezone": "UTC"},
+            parameters={"execution_date": "{{ data_interval_end }}"},  # the day of the tick, however late it runs
+        )
+        print(every_morning.apply().name)
     else:
         print(daily_order_etl(*sys.argv[1:]))

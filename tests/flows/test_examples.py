@@ -97,8 +97,45 @@ def test_the_dashboard_sums_the_loaded_orders_up(orders: Engine, etl: ModuleType
     assert count(orders, "orders_dashboard") == 3
 
 
-def test_both_can_be_deployed(store: Store) -> None:
-    for name in ("daily_order_etl", "refresh_dashboard"):
+@pytest.fixture
+def events(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A database with a good table, an empty one, and one whose name a careless LIKE would find."""
+    monkeypatch.setenv("EVENTS_DATABASE_URL", postgres_url)
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE events_views AS SELECT n, 2 * n AS m FROM generate_series(1, 9) AS n"))
+        connection.execute(text("CREATE TABLE events_empty (n int)"))
+        connection.execute(text("CREATE TABLE eventsx (n int)"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.postgres
+def test_every_table_that_is_there_is_extracted_and_validated(events: Engine, tmp_path: Path) -> None:
+    pipeline = module("dynamic_table_pipeline").dynamic_table_pipeline
+    folder = tmp_path / "not" / "there" / "yet"
+    assert pipeline(str(folder)) == {
+        "total_tables": 2,
+        "valid_tables": 2,
+        "validity_rate": 1.0,
+        "details": [
+            {"table": "events_empty", "row_count": 0, "null_rate": 0.0, "duplicate_rate": 0.0, "is_valid": True},
+            {"table": "events_views", "row_count": 9, "null_rate": 0.0, "duplicate_rate": 0.0, "is_valid": True},
+        ],
+    }
+    assert sorted(file.name for file in folder.iterdir()) == ["events_empty.parquet", "events_views.parquet"]
+
+
+@pytest.mark.postgres
+def test_tables_that_are_not_valid_are_named(events: Engine, tmp_path: Path) -> None:
+    with events.begin() as connection:
+        connection.execute(text("UPDATE events_views SET m = NULL WHERE n > 5"))
+    with pytest.raises(ValueError, match=r"50\.0% valid; not: events_views$"):
+        module("dynamic_table_pipeline").dynamic_table_pipeline(str(tmp_path))
+
+
+def test_all_can_be_deployed(store: Store) -> None:
+    for name in ("daily_order_etl", "refresh_dashboard", "dynamic_table_pipeline"):
         flow = getattr(module(name), name)
         row = Deployment.build_from_flow(flow, name=flow.name).apply(store)
         assert load(row.entrypoint, row.path).name == flow.name
