@@ -173,7 +173,7 @@ class LogLine(SQLModel, table=True):
     """One line that a run logged. `level`: the number of the standard library's logging."""
 
     __tablename__ = "log_line"
-    __table_args__ = (Index(None, "flow_run_id", "id"), Index(None, "task_run_id", "id"))
+    __table_args__ = (Index(None, "flow_run_id", "id"), Index(None, "task_run_id", "id"), Index(None, "at"))
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Sequence)
     flow_run_id: UUID | None = None

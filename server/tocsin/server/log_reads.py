@@ -58,7 +58,7 @@ def search(session: Session, wanted: Wanted, *, deployment: str | None = None, l
     statement = _lines(wanted)
     if deployment is not None:
         statement = statement.where(col(FlowRun.deployment) == deployment)
-    return _read(session, statement.order_by(col(LogLine.id).desc()).limit(limit))
+    return _read(session, statement.order_by(col(LogLine.at).desc(), col(LogLine.id).desc()).limit(limit))
 
 
 def _of(session: Session, run: UUID, wanted: Wanted) -> "Select[Any]":  # Any: the columns of a line

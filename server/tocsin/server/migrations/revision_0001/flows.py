@@ -123,6 +123,7 @@ def _log_line() -> None:
     )
     index("log_line", "flow_run_id", "id")
     index("log_line", "task_run_id", "id")
+    index("log_line", "at")
 
 
 def _task_run() -> None:
@@ -153,6 +154,7 @@ def _work_pool() -> None:
     table(
         "work_pool",
         *must(NAME, "name", "type"),
+        *must(JSON, "template"),
         *must(FLAG, "paused"),
         *may(NUMBER, "concurrency"),
         *must(TIME, "created"),
@@ -169,7 +171,10 @@ def _work_queue() -> None:
 def _worker() -> None:
     table(
         "worker",
-        *must(NAME, "name", "work_pool", "lease", "host"),
+        *must(NAME, "name", "work_pool"),
+        *may(JSON, "queues"),
+        *must(NUMBER, "slots"),
+        *must(NAME, "lease", "host"),
         *must(NUMBER, "pid"),
         *must(TIME, "started"),
         *may(TIME, "stopped"),
