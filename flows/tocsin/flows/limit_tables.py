@@ -37,16 +37,17 @@ class ConcurrencySlot(SQLModel, table=True):
     """Slots of one limit under one ticket: held from `taken` on, waited for since `asked` when that is None.
 
     They are held while the lease is alive. Who waits says so again and again: `fresh` is until when it counts.
-    `holder` tells people who it is.
+    `holder` tells people who it is; `flow_run_id`: in which flow run.
     """
 
     __tablename__ = "concurrency_slot"
-    __table_args__ = (Index(None, "ticket"), Index(None, "lease"))
+    __table_args__ = (Index(None, "ticket"), Index(None, "lease"), Index(None, "flow_run_id"))
 
     limit_key: str = Field(primary_key=True)
     ticket: UUID = Field(primary_key=True)
     slots: int
     lease: str
+    flow_run_id: UUID | None = None
     nested: bool = False
     asked: datetime = Field(sa_type=UtcDateTime)
     fresh: datetime = Field(sa_type=UtcDateTime)

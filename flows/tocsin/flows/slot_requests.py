@@ -32,10 +32,11 @@ Holder = dict[str, Any]  # Any: JSON
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A ticket and who holds it: the lease while whose life it counts, and words for people."""
+    """A ticket and who holds it: the lease while whose life it counts, the flow run, and words for people."""
 
     ticket: Ticket
     lease: str
+    flow_run_id: UUID | None = None
     holder: Holder = {}
 
 
@@ -143,12 +144,20 @@ class StillWait(Request, frozen=True):
 
 def free_dead(session: Session, now: datetime) -> int:
     """Free the slots of holders whose lease is over, and the places of waiters; how many."""
-    statement = select(_SLOT.c.limit_key).where(~_alive(now)).distinct()
-    keys = sorted(session.connection().execute(statement).scalars())
+    return _free(session, ~_alive(now))
+
+
+def free_of_runs(session: Session, runs: Sequence[UUID]) -> int:
+    """Free what is held and waited for in these flow runs, whose process has ended; how many."""
+    return _free(session, _SLOT.c.flow_run_id.in_(runs))
+
+
+def _free(session: Session, which: ColumnElement[bool]) -> int:
+    keys = sorted(session.connection().execute(select(_SLOT.c.limit_key).where(which).distinct()).scalars())
     if not keys:
         return 0
     _lock(session, keys)
-    gone = session.connection().execute(delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), ~_alive(now))).rowcount
+    gone = session.connection().execute(delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), which)).rowcount
     ring(session, SLOTS)
     return gone
 
@@ -176,13 +185,25 @@ def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -
     else:
         statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys))
         limits = [_limit(row) for row in session.connection().execute(statement).mappings()]
-    here = _SLOT.c.limit_key.in_(keys)
-    held = select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots)).where(here, _SLOT.c.taken.is_not(None), _alive(now))
-    waiting = select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
-    waiting = waiting.where(here, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, _alive(now))
-    rows = session.connection().execute(held.group_by(_SLOT.c.limit_key)).all()
-    places = _tickets(session.connection().execute(waiting).all())
-    return Line({limit.key: limit for limit in limits}, {key: int(count) for key, count in rows}, places)
+    held = (
+        select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots))
+        .where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), _alive(now))
+        .group_by(_SLOT.c.limit_key)
+    )
+    counts = {key: int(count) for key, count in session.connection().execute(held)}
+    places = [row for limit in limits for row in _ahead(session, limit, now)]
+    return Line({limit.key: limit for limit in limits}, counts, _tickets(places))
+
+
+def _ahead(session: Session, limit: Limit, now: datetime) -> Sequence[Any]:  # Any: sqlalchemy's Row
+    """The first places in line for a limit: as many as it has slots, those behind them get nothing now."""
+    statement = (
+        select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
+        .where(_SLOT.c.limit_key == limit.key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, _alive(now))
+        .order_by(_SLOT.c.nested.desc(), _SLOT.c.asked, _SLOT.c.ticket)
+        .limit(limit.slots + 1)
+    )
+    return session.connection().execute(statement).all()
 
 
 def _limit(row: Any) -> Limit:  # Any: sqlalchemy's RowMapping
@@ -209,6 +230,7 @@ def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: d
     common = {
         "ticket": one.ticket.id,
         "lease": one.lease,
+        "flow_run_id": one.flow_run_id,
         "nested": one.ticket.nested,
         "asked": one.ticket.asked,
         "fresh": now + FRESH,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tocsin.flows import reuse
+from tocsin.flows import reuse, slots
 from tocsin.flows.context import TaskContext, task_context
 from tocsin.flows.decide import Context
 from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed
@@ -62,17 +62,16 @@ def _tries(
 ) -> Steps:
     if trace.resumed:  # whoever resumed its flow run early wants it now
         trace.later(awaiting_retry(trace.ledger.clock.now(), "its flow run is resumed", trace.state.fault))
-        trace.later(pending())
     while True:
+        held = yield from slots.taken(task, trace)
         trace.later(running(trace.attempt))
         try:
-            value = yield from _call(task, trace, args, kwargs)
+            value = yield from slots.giving(held, _call(task, trace, args, kwargs))
         except Exception as error:
             wait = yield from _failed(task, trace, error)
             if wait is None:
                 raise
             yield Sleep(wait)
-            trace.later(pending())
         except Deferred as error:  # of a task inside this one
             yield Do(partial(trace.settle, awaiting_retry(error.until, str(error))))
             raise

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import text
 from sqlmodel import Session
 
+from tocsin.events.errors import Unavailable
 from tocsin.store.engine import POLL_SQLITE, Store, touch
 
 _NOTIFY: Final = text("SELECT pg_notify(:channel, '')")
@@ -43,7 +44,7 @@ class Bell(Protocol):
 
 
 def bell(store: Store, channel: str) -> Bell:
-    """A bell on the channel. Raises SQLAlchemyError when the database does not answer."""
+    """A bell on the channel. It raises Unavailable while the database does not answer, and may be asked again."""
     return _Probing(store) if store.dialect == "sqlite" else _Listening(store, channel)
 
 
@@ -80,15 +81,17 @@ class _Listening:
     def __init__(self, store: Store, channel: str) -> None:
         self._engine, self._channel = store.engine, _PREFIX + channel
         self._inner, self._outer = socket.socketpair()
-        self._raw = self._connected()
+        self._raw: Any = None  # Any: sqlalchemy's connection of a pool, with the driver's inside
 
     def wait(self, timeout_s: float) -> bool:
         try:
-            return self._heard(0) or self._selected(timeout_s)
-        except self._error():
-            self._raw.close()
-            self._raw = self._connected()
-            return True
+            if self._raw is None:
+                self._raw = self._connected()
+                return True
+            return self._heard() or self._selected(timeout_s)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            self._let_go()
+            raise Unavailable(f"channel {self._channel}: {error}") from error
 
     def wake(self) -> None:
         self._outer.send(b".")
@@ -96,22 +99,23 @@ class _Listening:
     def close(self) -> None:
         self._inner.close()
         self._outer.close()
-        self._raw.close()
+        self._let_go()
 
     def _selected(self, timeout_s: float) -> bool:
-        connection = self._raw.driver_connection
-        ready, _, _ = select.select([connection, self._inner], [], [], max(0.0, timeout_s))
+        ready, _, _ = select.select([self._raw.driver_connection, self._inner], [], [], max(0.0, timeout_s))
         if self._inner in ready:
             self._inner.recv(4096)
             return True
-        return bool(ready) and self._heard(0)
+        return bool(ready) and self._heard()
 
-    def _heard(self, timeout_s: float) -> bool:
+    def _heard(self) -> bool:
         """Reads all that has come, so that it is told once."""
-        return len(list(self._raw.driver_connection.notifies(timeout=timeout_s))) > 0
+        return len(list(self._raw.driver_connection.notifies(timeout=0))) > 0
 
-    def _error(self) -> Any:  # Any: the driver's class of errors
-        return self._engine.dialect.loaded_dbapi.Error
+    def _let_go(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+        self._raw = None
 
     def _connected(self) -> Any:  # Any: sqlalchemy's connection of a pool, with the driver's inside
         raw: Any = self._engine.raw_connection()

@@ -23,11 +23,13 @@ def make() -> None:
         *must(UUID, "ticket"),
         *must(NUMBER, "slots"),
         *must(NAME, "lease"),
+        *may(UUID, "flow_run_id"),
         *must(FLAG, "nested"),
         *must(TIME, "asked", "fresh"),
         *may(TIME, "taken"),
         *must(JSON, "holder"),
         key=("limit_key", "ticket"),
     )
+    index("concurrency_slot", "flow_run_id")
     index("concurrency_slot", "lease")
     index("concurrency_slot", "ticket")
