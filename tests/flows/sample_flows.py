@@ -128,3 +128,18 @@ def task_later() -> int:
 
 def not_a_flow() -> None:
     """What an entrypoint may not lead to."""
+
+
+@flow
+async def long_async() -> str:
+    """A task, a wait that nothing ends, another task."""
+    step("a")
+    mark("holding")
+    await asyncio.Event().wait()
+    return step("b")
+
+
+@flow
+def leaves() -> None:
+    """Asks its interpreter to end."""
+    raise SystemExit(7)

@@ -7,121 +7,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from sqlmodel import select
 
+from tests.flows.yard import Serving, Yard, environment, now, program
 from tocsin.flows.claims import claim
 from tocsin.flows.deployments import Deployment, put_deployment
-from tocsin.flows.runs import cancel_run, create_run, get_run, resume_run, retry_run, suspend_run
-from tocsin.flows.tables import FlowRun, LogLine, TaskRun, WorkerRow
+from tocsin.flows.runs import cancel_run, create_run, resume_run, retry_run, suspend_run
+from tocsin.flows.tables import FlowRun, WorkerRow
 from tocsin.flows.watchdog import sweep
-from tocsin.flows.worker import Worker
-from tocsin.store.engine import Store
 from tocsin.store.tables import Lease, LogEntry
 
-SAMPLES = Path(__file__).with_name("sample_flows.py")
-PATIENCE = timedelta(seconds=60)
 AN_HOUR = timedelta(hours=1)
-Serving = Callable[..., AbstractAsyncContextManager[Worker]]
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Yard:
-    """A store with one deployment for each sample flow, and the marks that they leave."""
-
-    def __init__(self, store: Store, marks: Path) -> None:
-        self.store, self._marks = store, marks
-
-    def deploy(self, flow: str) -> None:
-        with self.store.begin() as session:
-            put_deployment(session, Deployment(name=flow, entrypoint=f"{SAMPLES}:{flow}", flow_name=flow), now())
-
-    def ask(self, flow: str, **also: Any) -> UUID:
-        self.deploy(flow)
-        with self.store.begin() as session:
-            return create_run(session, flow, now=now(), **also).id
-
-    def run(self, run_id: UUID) -> FlowRun:
-        with self.store.read() as session:
-            return get_run(session, run_id)
-
-    def marks(self) -> list[str]:
-        return self._marks.read_text().split() if self._marks.exists() else []
-
-    def sign(self, name: str) -> None:
-        self._marks.with_name(name).touch()
-
-    def tasks(self) -> dict[str, str]:
-        with self.store.read() as session:
-            return {task.name: task.state_name for task in session.exec(select(TaskRun)).all()}
-
-    def holds(self) -> bool:
-        """Whether the second task of `long_run` is under way, and has said so: it does the two in no order."""
-        return "holding" in self.marks() and self.tasks().get("holds-0") == "Running"
-
-    def untold(self) -> list[str]:
-        """Runs that have another number of events than of states, which there never are."""
-        with self.store.read() as session:
-            told = Counter(entry.partition("-run.")[2] for entry in session.exec(select(LogEntry.key)).all())
-            flows, tasks = session.exec(select(FlowRun)).all(), session.exec(select(TaskRun)).all()
-            runs: list[FlowRun | TaskRun] = [*flows, *tasks]
-        return [run.name for run in runs if told[str(run.id)] != run.version]
-
-    def lines(self) -> list[str]:
-        with self.store.read() as session:
-            return [line.message for line in session.exec(select(LogLine)).all()]
-
-    async def until(self, run_id: UUID, *states: str) -> FlowRun:
-        """The run, as soon as it is in one of these states."""
-        run: FlowRun = await self.met(lambda: (found := self.run(run_id)).state_name in states and found)
-        return run
-
-    async def met(self, condition: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            with self.store.watch("runs", "log") as watch:
-                while not (answer := await asyncio.to_thread(condition)):
-                    await watch.wait(timedelta(milliseconds=20))
-        return answer
-
-
-@pytest.fixture
-def yard(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Yard:
-    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
-    return Yard(store, tmp_path / "marks")
-
-
-@pytest.fixture
-def small_yard(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """A yard on SQLite, for what does not depend on the database: processes are slow to start."""
-    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
-    store = Store.open(sqlite_url)
-    yield Yard(store, tmp_path / "marks")
-    store.close()
-
-
-@pytest.fixture
-def serving() -> Serving:
-    @asynccontextmanager
-    async def serve(yard: Yard, **options: Any) -> AsyncIterator[Worker]:
-        worker, stop = Worker(yard.store, **options), asyncio.Event()
-        task = asyncio.create_task(worker.serve(stop))
-        try:
-            yield worker
-        finally:
-            stop.set()
-            await task
-
-    return serve
 
 
 async def test_a_run_is_done_by_a_process_of_its_own(small_yard: Yard, serving: Serving) -> None:
@@ -154,7 +54,7 @@ async def test_a_run_is_claimed_when_it_is_asked_for(
         for _ in range(2):
             done = await yard.until(yard.ask("greet"), "Completed", "Failed", "Crashed")
             assert done.state_name == "Completed"
-            await yard.met(lambda: not worker._children)
+            await yard.met(lambda: not worker.at_work)
 
 
 async def test_what_goes_wrong_is_told_by_the_run(small_yard: Yard, serving: Serving) -> None:
@@ -223,10 +123,10 @@ def pid_at(marks: list[str], count: int) -> str | None:
 @pytest.mark.faults
 async def test_a_dead_worker_takes_its_runs_with_it(yard: Yard, store_url: str, serving: Serving) -> None:
     run = yard.ask("long_run")
-    program = subprocess.Popen([sys.executable, "-c", WORKER], env=environment(store_url))
+    worker = subprocess.Popen(program(), env=environment(store_url))
     await yard.met(lambda: "holding" in yard.marks())
-    program.kill()
-    assert program.wait() == -signal.SIGKILL
+    worker.kill()
+    assert worker.wait() == -signal.SIGKILL
     crashed = await yard.until(run, "Crashed")
     assert crashed.state_message == "terminated by signal 15"
     yard.sign("go")
@@ -342,15 +242,3 @@ async def test_workers_at_the_same_pool_never_claim_the_same_run(yard: Yard) -> 
     assert sorted(taken) == sorted(asked)
     with yard.store.read() as session:
         assert {run.attempt for run in session.exec(select(FlowRun)).all()} == {1}
-
-
-def environment(store_url: str) -> dict[str, str]:
-    return {**os.environ, "TOCSIN_DATABASE_URL": store_url}
-
-
-WORKER = """
-import asyncio
-from tocsin.flows.worker import Worker
-from tocsin.store.engine import Store
-asyncio.run(Worker(Store.open()).serve(asyncio.Event()))
-"""

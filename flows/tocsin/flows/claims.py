@@ -1,6 +1,6 @@
 """What a worker does in the database: take runs that are due, say how they ended."""
 
-import signal
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -8,12 +8,19 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlmodel import Session, col
 
+from tocsin.flows import rooms
+from tocsin.flows.admission import Candidate, Rooms, admit
 from tocsin.flows.changes import FLOW_RUN, RUNS, Columns, crash_inner, load, propose
 from tocsin.flows.decide import Accept, Context
+from tocsin.flows.infrastructure import Exit
 from tocsin.flows.series import its_turn, still_its_turn
-from tocsin.flows.states import HELD, StateType, crashed, pending
+from tocsin.flows.slot_requests import free_of_runs
+from tocsin.flows.states import AWAITING_SLOT, HELD, State, StateType, crashed, pending
 from tocsin.flows.tables import WorkPool, WorkQueue
 from tocsin.store.engine import claimable, touch
+
+BLOCKED: Final = 100
+"""How many runs that wait for a slot a claim tells of at the most."""
 
 _HELD: Final = sorted(kind.value for kind in HELD)
 _WAITS: Final = (StateType.SCHEDULED.value, StateType.PAUSED.value)
@@ -25,41 +32,66 @@ _QUEUE_PAUSED: Final = exists().where(
 )
 
 
-def due(session: Session, pool: str, now: datetime) -> tuple[bool, datetime | None]:
-    """Whether a run waits in the pool, and if not, when the next one is due."""
+def due(
+    session: Session, pool: str, now: datetime, queues: Collection[str] | None = None
+) -> tuple[bool, datetime | None]:
+    """Whether there is something to claim in these queues of the pool (None: in any); if not, when the next run is due.
+
+    A run that its limits hold back counts once, to be told that it waits for a slot.
+    """
     row = session.get(WorkPool, pool)
     if row is None or row.paused:
         return False, None
-    statement = select(func.min(FLOW_RUN.c.scheduled)).where(*_waiting(pool))
+    left = rooms.left(session, row, lock=False)
+    if _blocked(session, row, left, now, queues, limit=1):
+        return True, now
+    if left.closed:
+        return False, None
+    statement = select(func.min(FLOW_RUN.c.scheduled)).where(*_waiting(pool, queues), *_not_full(left))
     at: datetime | None = session.connection().execute(statement).scalar()
     return at is not None and at <= now, at
 
 
-def claim(session: Session, pool: str, limit: int, *, lease: str, worker: str, now: datetime) -> list[Columns]:
-    """Up to `limit` due runs of the pool, PENDING under this lease from now on; no two workers get the same one."""
-    limit = min(limit, _room(session, pool))
-    if limit <= 0:
+def claim(
+    session: Session,
+    pool: str,
+    limit: int,
+    *,
+    lease: str,
+    worker: str,
+    now: datetime,
+    queues: Collection[str] | None = None,
+) -> list[Columns]:
+    """Up to `limit` due runs of the pool, PENDING under this lease from now on; no two workers get the same one.
+
+    Those of the queue with the lowest priority first, then the longest due. `queues`: only those of these queues. Runs
+    that a limit holds back become AwaitingSlot, or are cancelled where their deployment says so.
+    """
+    row = session.get(WorkPool, pool, populate_existing=True)
+    if limit <= 0 or row is None or row.paused:
         return []
-    statement = (
-        select(FLOW_RUN.c.id, FLOW_RUN.c.series, FLOW_RUN.c.room)
-        .where(*_waiting(pool), FLOW_RUN.c.scheduled <= now)
-        .order_by(FLOW_RUN.c.scheduled, FLOW_RUN.c.id)
-        .limit(limit)
-    )
-    found = [(run, series, room) for run, series, room in session.connection().execute(claimable(session, statement))]
-    taken = []
-    for run_id in still_its_turn(session, found):
-        verdict, run = propose(session, run_id, pending(), Context(), now, lease=lease, worker=worker)
-        if isinstance(verdict, Accept):
-            taken.append(run)
+    left = rooms.left(session, row, lock=True)
+    taken: list[Columns] = []
+    while len(taken) < limit and not left.closed:
+        found = _candidates(session, pool, left, limit - len(taken), now, queues)
+        admitted, left = admit(found, left)
+        for run in admitted:
+            verdict, columns = propose(session, run.id, pending(), Context(), now, lease=lease, worker=worker)
+            if isinstance(verdict, Accept):
+                taken.append(columns)
+        if len(admitted) == len(found):
+            break
+    for run_id, state in _blocked(session, row, left, now, queues, limit=BLOCKED):
+        propose(session, run_id, state, Context(), now)
     return taken
 
 
-def ended(session: Session, run_id: UUID, attempt: int, exit_code: int, now: datetime) -> None:
+def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: datetime) -> None:
     """The process of this attempt is gone: a run that it left unfinished has crashed.
 
-    `exit_code`: negative for the signal that killed it.
+    `how`: how it ended, or its exit code only, negative for the signal that killed it.
     """
+    reason = (how if isinstance(how, Exit) else Exit(how)).said()
     run = load(session, run_id, lock=True)
     if run["attempt"] != attempt:
         return
@@ -68,9 +100,10 @@ def ended(session: Session, run_id: UUID, attempt: int, exit_code: int, now: dat
         return
     if run["state_type"] not in _HELD:
         return
-    verdict, after = propose(session, run_id, crashed(_reason(exit_code)), Context(attempt=attempt), now)
+    verdict, after = propose(session, run_id, crashed(reason), Context(attempt=attempt), now)
     if isinstance(verdict, Accept):
-        crash_inner(session, after, crashed(_reason(exit_code)), now)
+        crash_inner(session, after, crashed(reason), now)
+    free_of_runs(session, rooms.family(session, run_id))
 
 
 def give_back(session: Session, run: Columns, now: datetime) -> None:
@@ -80,37 +113,56 @@ def give_back(session: Session, run: Columns, now: datetime) -> None:
     """
     gone = update(FLOW_RUN).where(FLOW_RUN.c.id == run["id"], FLOW_RUN.c.state_type.in_(_WAITS))
     session.connection().execute(gone.values(lease=None, worker=None))
+    free_of_runs(session, rooms.family(session, run["id"]))
     crash_inner(session, run, crashed("its process has ended"), now)
     touch(session, RUNS)
 
 
-def _waiting(pool: str) -> tuple[ColumnElement[bool], ...]:
+def _candidates(
+    session: Session, pool: str, left: Rooms, limit: int, now: datetime, queues: Collection[str] | None
+) -> list[Candidate]:
+    """The first runs in line that no full limit holds back."""
+    columns = (FLOW_RUN.c.id, FLOW_RUN.c.series, FLOW_RUN.c.room, FLOW_RUN.c.deployment, FLOW_RUN.c.work_queue)
+    order = (*rooms.by_priority(session, pool), FLOW_RUN.c.scheduled, FLOW_RUN.c.id)
+    where = (*_waiting(pool, queues), FLOW_RUN.c.scheduled <= now, *_not_full(left))
+    statement = select(*columns).where(*where).order_by(*order).limit(limit)
+    rows = session.connection().execute(claimable(session, statement)).all()
+    turn = set(still_its_turn(session, [(row.id, row.series, row.room) for row in rows]))
+    return [Candidate(row.id, row.deployment, row.work_queue) for row in rows if row.id in turn]
+
+
+def _blocked(
+    session: Session, pool: WorkPool, left: Rooms, now: datetime, queues: Collection[str] | None, limit: int
+) -> list[tuple[UUID, State]]:
+    """Due runs that a full limit holds back and that do not say so yet, with the state that says it."""
+    if not (left.closed or left.full_queues or left.full_deployments):
+        return []
+    columns = (FLOW_RUN.c.id, FLOW_RUN.c.deployment, FLOW_RUN.c.work_queue, FLOW_RUN.c.scheduled, FLOW_RUN.c.attempt)
+    where = [*_waiting(pool.name, queues), FLOW_RUN.c.scheduled <= now, FLOW_RUN.c.state_name != AWAITING_SLOT]
+    if not left.closed:
+        full = FLOW_RUN.c.work_queue.in_(left.full_queues) | FLOW_RUN.c.deployment.in_(left.full_deployments)
+        where.append(full)
+    statement = select(*columns).where(*where).order_by(FLOW_RUN.c.scheduled, FLOW_RUN.c.id).limit(limit)
+    found = session.connection().execute(claimable(session, statement)).all()
+    return [(row.id, rooms.held_back(session, pool, left, row)) for row in found]
+
+
+def _not_full(left: Rooms) -> tuple[ColumnElement[bool], ...]:
+    free = []
+    if left.full_queues:
+        free.append(FLOW_RUN.c.work_queue.not_in(left.full_queues))
+    if left.full_deployments:
+        free.append(FLOW_RUN.c.deployment.not_in(left.full_deployments))
+    return tuple(free)
+
+
+def _waiting(pool: str, queues: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    served = () if queues is None else (FLOW_RUN.c.work_queue.in_(sorted(queues)),)
     return (
+        *served,
         FLOW_RUN.c.work_pool == pool,
         FLOW_RUN.c.state_type == StateType.SCHEDULED.value,
         FLOW_RUN.c.lease.is_(None),
         ~_QUEUE_PAUSED,
         its_turn(),
     )
-
-
-def _room(session: Session, pool: str) -> int:
-    """How many more runs the pool takes: none when it is paused, a great many without a bound."""
-    row = session.get(WorkPool, pool, populate_existing=True)
-    if row is None or row.paused:
-        return 0
-    if row.concurrency is None:
-        return 1_000_000
-    session.refresh(row, with_for_update=True)  # workers count one after the other
-    held = select(func.count()).where(FLOW_RUN.c.work_pool == pool, FLOW_RUN.c.state_type.in_(_HELD))
-    return row.concurrency - int(session.connection().execute(held).scalar() or 0)
-
-
-def _reason(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"its process exited with code {exit_code} before the run had ended"
-    try:
-        name = f" ({signal.Signals(-exit_code).name})"
-    except ValueError:
-        name = ""
-    return f"killed by signal {-exit_code}{name}"

@@ -1,7 +1,8 @@
 """Work pools: where runs wait for workers."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
@@ -9,6 +10,7 @@ from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows.changes import RUNS
+from tocsin.flows.infrastructure import template_of
 from tocsin.flows.tables import WorkPool
 from tocsin.flows.tasks import checked_name
 from tocsin.store import log
@@ -17,20 +19,40 @@ from tocsin.store.engine import insert_new, touch
 DEFAULT: Final = "default"
 
 
-def create_pool(session: Session, name: str, *, concurrency: int | None = None, now: datetime) -> WorkPool:
-    """The pool of this name, made when there is none; `concurrency` is changed when it is given.
+PROCESS: Final = "process"
 
-    Raises Invalid for a bad name or a concurrency below 1.
+
+def create_pool(
+    session: Session,
+    name: str,
+    *,
+    kind: str | None = None,
+    template: Mapping[str, Any] | None = None,  # Any: JSON, which the type's model checks
+    concurrency: int | None = None,
+    now: datetime,
+) -> WorkPool:
+    """The pool of this name, made when there is none; `template` and `concurrency` are changed when they are given.
+
+    `kind`: its type, where its runs run (default: `process`); a pool keeps it. `template`: the choices of that type
+    (`tocsin.flows.infrastructure`). Raises Invalid for a bad name, type, template or a concurrency below 1.
     """
     checked_name("work pool", name)
     if concurrency is not None and concurrency < 1:
         raise Invalid(f"work pool {name}: concurrency is 1 or more, or not given for no bound")
-    row = {"name": name, "type": "process", "paused": False, "concurrency": concurrency, "created": now}
-    if insert_new(session, WorkPool, [row]):
+    known = session.get(WorkPool, name)
+    if kind is not None and known is not None and kind != known.type:
+        raise Invalid(f"work pool {name}: it is of type {known.type} and stays so; make another one for type {kind}")
+    kind = kind or (known.type if known else PROCESS)
+    if template is not None or known is None:
+        template = template_of(kind, template).model_dump(mode="json", exclude_unset=True)
+    row = {"name": name, "type": kind, "template": template or {}, "paused": False, "concurrency": concurrency}
+    if insert_new(session, WorkPool, [row | {"created": now}]):
         log.append(session, [_event("created", name, now)])
     pool = session.get_one(WorkPool, name)
-    if concurrency is not None and pool.concurrency != concurrency:
-        pool.concurrency = concurrency
+    wanted = {"concurrency": concurrency, "template": template}
+    if known is not None and (changes := {k: v for k, v in wanted.items() if v not in (None, getattr(pool, k))}):
+        for field, value in changes.items():
+            setattr(pool, field, value)
         log.append(session, [_event("updated", name, now)])
     touch(session, RUNS)
     return pool

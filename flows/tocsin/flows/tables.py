@@ -133,12 +133,16 @@ class DeploymentRow(SQLModel, table=True):
 
 
 class WorkPool(SQLModel, table=True):
-    """Where runs wait for workers. `concurrency`: how many may run at once over all workers (None: no bound)."""
+    """Where runs wait for workers. `concurrency`: how many may run at once over all workers (None: no bound).
+
+    `type`: what starts them; `template`: the choices that this type leaves.
+    """
 
     __tablename__ = "work_pool"
 
     name: str = Field(primary_key=True)
     type: str = "process"
+    template: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     paused: bool = False
     concurrency: int | None = None
     created: datetime = Field(sa_type=UtcDateTime)
@@ -156,12 +160,17 @@ class WorkQueue(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """A worker that serves a pool; it is alive while its lease is."""
+    """A worker that serves a pool; it is alive while its lease is. `slots`: runs that it does at once.
+
+    `queues`: those that it serves; None: all of its pool.
+    """
 
     __tablename__ = "worker"
 
     name: str = Field(primary_key=True)
     work_pool: str = Field(index=True)
+    queues: list[str] | None = Field(default=None, sa_type=Json)
+    slots: int = 1
     lease: str
     host: str
     pid: int

@@ -1,13 +1,15 @@
-"""The process worker: takes due runs from a pool, starts a process for each, sees how it ends."""
+"""The worker: takes due runs of one pool, has each started where the pool says, sees how it ends.
+
+due run ──claim──▶ PENDING under our lease ──start──▶ handle ──wait──▶ exit ──▶ CRASHED, if it had not ended
+                                                        ▲
+      cancelled, suspended, given up by others ── terminate, after the grace time kill
+"""
 
 import asyncio
 import logging
 import os
-import signal
 import socket
-import sys
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Collection, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +23,10 @@ from tocsin.events.ids import uuid7
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows import claims
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import RUNS, Columns, being_stopped
+from tocsin.flows.changes import RUNS
+from tocsin.flows.infrastructure import Exit, Handle, Infrastructure, Job, template_of
+from tocsin.flows.jobs import jobs_of
+from tocsin.flows.orders import Order, order_for, standing_of
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.tables import WorkerRow
 from tocsin.store import log
@@ -30,39 +35,36 @@ from tocsin.store.signals import first
 
 NET: Final = timedelta(seconds=5)
 """The longest time between two looks at the database, whatever woke nobody."""
-PAUSE_S: Final = 0.03
+BREATH_S: Final = 0.01
 """The shortest: a busy database wakes the worker for every commit of anybody."""
 GRACE: Final = timedelta(seconds=10)
+LINGER: Final = timedelta(seconds=30)
+"""How long a process may stay when its run is over."""
 LIMIT: Final = 10
+TERMINATED: Final = 143
 
 logger = logging.getLogger(__name__)
 
 
-class Child:
-    """The process of one attempt of a run."""
+class Hand:
+    """One attempt that this worker has at work."""
 
-    def __init__(self, run: Columns, process: asyncio.subprocess.Process, lifeline: int) -> None:
-        self.run_id: UUID = run["id"]
-        self.attempt: int = run["attempt"]
-        self.process = process
-        self.stopping = False
-        self._lifeline = lifeline
+    def __init__(self, job: Job, handle: Handle) -> None:
+        self.run_id, self.attempt, self.name = job.run_id, job.attempt, str(job.run["name"])
+        self.handle = handle
+        self.following: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
+        self.stuck = False
+        self.over_since: datetime | None = None
 
-    async def wait(self) -> int:
-        """The exit code, negative for a signal."""
-        try:
-            return await self.process.wait()
-        finally:
-            os.close(self._lifeline)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """What tells it from others: a zombie may be another attempt of the same run."""
+        return self.run_id, self.attempt
 
 
 class Worker:
-    """Serves one pool with at most `limit` processes at once."""
+    """Serves one pool with at most `limit` runs at once; `queues`: only these of its queues."""
 
     def __init__(
         self,
@@ -70,105 +72,109 @@ class Worker:
         pool: str = DEFAULT,
         *,
         limit: int = LIMIT,
+        queues: Collection[str] | None = None,
         clock: Clock | None = None,
         name: str | None = None,
         grace: timedelta = GRACE,
+        drain: timedelta = timedelta(),
     ) -> None:
+        """`grace`: between asking a run to stop and killing it; `drain`: how long runs may go on after a stop."""
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{uuid7().hex[-4:]}"
+        self.hurry = asyncio.Event()
+        """Set: whoever drains stops draining."""
         self._store, self._pool, self._limit = store, pool, limit
-        self._clock, self._grace = clock or SystemClock(), grace
+        self._queues = sorted(queues) if queues else None
+        self._clock, self._grace, self._drain = clock or SystemClock(), grace, drain
         self._heart = Heart(store, self._clock, "worker")
-        self._children: dict[UUID, Child] = {}
+        self._hands: dict[tuple[UUID, int], Hand] = {}
         self._watching: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
+        url = store.engine.url.render_as_string(hide_password=False)
+        self._environment = {"TOCSIN_DATABASE_URL": url, "TOCSIN_WORKER": self.name}
+
+    @property
+    def at_work(self) -> int:
+        """How many runs it has at work."""
+        return len(self._hands)
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; then ask the runs to end, and after the grace time end them."""
+        """Work until `stop`; then let runs go on for the drain time, ask the others to end, and at last end them."""
         await asyncio.to_thread(self._heart.start)
         try:
-            await self._store.run(lambda session: self._register(session, self._clock.now()))
-            with self._store.watch(RUNS) as watch:
-                while not stop.is_set():
-                    wait = await self._turn_safely()
-                    await first(watch.wait(wait), self._freed.wait(), stop.wait())
-                    self._freed.clear()
-                    await first(asyncio.sleep(PAUSE_S), stop.wait())
-            await self._wind_down()
+            infrastructure = await self._store.run(lambda session: self._register(session, self._clock.now()))
+            await infrastructure.open()
+            try:
+                await self._work(infrastructure, stop)
+                await self._let_finish()
+                await self._wind_down()
+            finally:
+                for hand in self._hands.values():
+                    hand.handle.kill()
+                await infrastructure.close()
             await self._store.run(lambda session: self._sign_off(session, self._clock.now()))
         finally:
-            for child in self._children.values():
-                child.send(signal.SIGKILL)
             await asyncio.to_thread(self._heart.stop)
 
-    async def _turn_safely(self) -> timedelta:
+    async def _work(self, infrastructure: Infrastructure, stop: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
+        with self._store.watch(RUNS) as watch:
+            while not stop.is_set():
+                began = clock()
+                wait = await self._turn_safely(infrastructure)
+                await first(watch.wait(wait), self._freed.wait(), stop.wait())
+                self._freed.clear()
+                if (rest := BREATH_S - (clock() - began)) > 0:
+                    await first(asyncio.sleep(rest), stop.wait())
+
+    async def _turn_safely(self, infrastructure: Infrastructure) -> timedelta:
         try:
-            return await self._turn()
+            return await self._turn(infrastructure)
         except SQLAlchemyError as error:
             logger.warning("worker %s: the database does not answer, trying again: %s", self.name, error)
             return timedelta(seconds=1)
 
-    async def _turn(self) -> timedelta:
-        """Start what is due, stop what is cancelled; how long to wait for the next turn at the most."""
+    async def _turn(self, infrastructure: Infrastructure) -> timedelta:
+        """Start what is due, stop what is to stop; how long to wait for the next turn at the most."""
         now = self._clock.now()
-        ready, at = await self._store.look(lambda session: claims.due(session, self._pool, now))
-        free = self._limit - len(self._children)
+        ready, at = await self._store.look(lambda session: claims.due(session, self._pool, now, self._queues))
+        free = self._limit - len(self._hands)
         if ready and free > 0:
-            await self._start(await self._store.run(lambda session: self._claim(session, free, now)))
-        if self._children:
-            for run_id in await self._store.look(lambda session: being_stopped(session, self._heart.name)):
-                self._cancel(run_id)
+            jobs = await self._store.run(lambda session: self._claim(session, free, now))
+            await asyncio.gather(*(self._start(infrastructure, job) for job in jobs))
+        await self._heed(now)
         if ready or at is None:
             return NET
         return max(timedelta(), min(NET, at - now))
 
-    def _claim(self, session: Session, free: int, now: datetime) -> list[Columns]:
-        return claims.claim(session, self._pool, free, lease=self._heart.name, worker=self.name, now=now)
+    def _claim(self, session: Session, free: int, now: datetime) -> list[Job]:
+        runs = claims.claim(
+            session, self._pool, free, lease=self._heart.name, worker=self.name, now=now, queues=self._queues
+        )
+        return jobs_of(session, self._pool, runs, self._environment, now) if runs else []
 
-    async def _start(self, runs: list[Columns]) -> None:
-        for run in runs:
-            try:
-                child = await self._spawn(run)
-            except OSError as error:
-                logger.error("run %s: no process could be started: %s", run["name"], error)
-                await self._ended(run["id"], run["attempt"], os.EX_OSERR)
-                continue
-            self._children[child.run_id] = child
-            self._watch(self._follow(child))
-
-    async def _spawn(self, run: Columns) -> Child:
-        theirs, ours = os.pipe()
+    async def _start(self, infrastructure: Infrastructure, job: Job) -> None:
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "tocsin.flows.execute", str(run["id"]), str(run["attempt"])),
-                env=self._environment(theirs),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(theirs)
-        logger.info("run %s: attempt %s started as process %s", run["name"], run["attempt"], process.pid)
-        return Child(run, process, ours)
+            handle = await infrastructure.start(job)
+        except (OSError, TocsinError) as error:
+            logger.error("run %s: it could not be started: %s", job.run["name"], error)
+            await self._ended(job.run_id, job.attempt, Exit(os.EX_OSERR, f"it could not be started: {error}"))
+            return
+        logger.info("run %s: attempt %s started as %s", job.run["name"], job.attempt, handle.place)
+        hand = Hand(job, handle)
+        self._hands[hand.key] = hand
+        hand.following = self._watch(self._follow(hand))
 
-    def _environment(self, lifeline: int) -> dict[str, str]:
-        url = self._store.engine.url.render_as_string(hide_password=False)
-        return {**os.environ, "TOCSIN_DATABASE_URL": url, "TOCSIN_LIFELINE": str(lifeline), "TOCSIN_WORKER": self.name}
-
-    async def _follow(self, child: Child) -> None:
-        code = await child.wait()
-        logger.info("run %s: process %s ended with %s", child.run_id, child.process.pid, code)
-        await self._ended(child.run_id, child.attempt, code)
-        self._children.pop(child.run_id, None)
+    async def _follow(self, hand: Hand) -> None:
+        how = await hand.handle.wait()
+        logger.info("run %s: %s ended with %s", hand.name, hand.handle.place, how.code)
+        await self._ended(hand.run_id, hand.attempt, how)
+        self._hands.pop(hand.key, None)
         self._freed.set()
 
-    async def _ended(self, run_id: UUID, attempt: int, code: int) -> None:
+    async def _ended(self, run_id: UUID, attempt: int, how: Exit) -> None:
         while True:
             try:
-                await self._store.run(lambda s: claims.ended(s, run_id, attempt, code, self._clock.now()))
+                await self._store.run(lambda s: claims.ended(s, run_id, attempt, how, self._clock.now()))
             except SQLAlchemyError as error:
                 logger.warning("run %s: its end could not be stored, trying again: %s", run_id, error)
                 await asyncio.sleep(1)
@@ -178,36 +184,74 @@ class Worker:
             else:
                 return
 
-    def _cancel(self, run_id: UUID) -> None:
-        child = self._children.get(run_id)
-        if child is not None and not child.stopping:
-            child.stopping = True
-            self._watch(self._end(child))
+    async def _heed(self, now: datetime) -> None:
+        """Stop the runs that are to stop, and those that are not ours any more."""
+        if not (hands := list(self._hands.values())):
+            return
+        found = await self._store.look(lambda session: standing_of(session, [hand.run_id for hand in hands]))
+        for hand in hands:
+            match order_for(found.get(hand.run_id), hand.attempt, self._heart.name):
+                case Order.STOP:
+                    self._stop(hand)
+                case Order.LEAVE:
+                    hand.over_since = hand.over_since or now
+                    if now - hand.over_since > LINGER:
+                        self._stop(hand)
+                case Order.KEEP:
+                    hand.over_since = None
 
-    async def _end(self, child: Child) -> None:
-        child.send(signal.SIGTERM)
+    def _stop(self, hand: Hand) -> None:
+        if hand.ending is None:
+            hand.ending = self._watch(self._end(hand))
+
+    async def _end(self, hand: Hand) -> None:
+        hand.handle.terminate()
         try:
             async with asyncio.timeout(self._grace.total_seconds()):
-                await child.process.wait()
+                await hand.handle.wait()
         except TimeoutError:
-            child.send(signal.SIGKILL)
+            hand.stuck = not hand.handle.kill()
+            if hand.stuck:
+                logger.warning("run %s: %s has not stopped yet, and cannot be killed", hand.name, hand.handle.place)
+
+    async def _let_finish(self) -> None:
+        """Return when no run is at work, when the drain time is over, or when somebody is in a hurry."""
+        end = self._clock.now() + self._drain
+        with self._store.watch(RUNS) as watch:
+            while self._hands and not self.hurry.is_set() and (left := end - self._clock.now()) > timedelta():
+                await self._heed_safely()
+                await first(watch.wait(min(left, NET)), self._freed.wait(), self.hurry.wait())
+                self._freed.clear()
+
+    async def _heed_safely(self) -> None:
+        try:
+            await self._heed(self._clock.now())
+        except SQLAlchemyError as error:
+            logger.warning("worker %s: the database does not answer: %s", self.name, error)
 
     async def _wind_down(self) -> None:
-        for run_id in list(self._children):
-            self._cancel(run_id)
-        while self._watching:
-            await asyncio.wait(self._watching)
+        for hand in self._hands.values():
+            self._stop(hand)
+        await asyncio.gather(*(hand.ending for hand in self._hands.values() if hand.ending))
+        await asyncio.gather(*(hand.following for hand in self._hands.values() if hand.following and not hand.stuck))
+        for hand in self._hands.values():
+            await self._ended(hand.run_id, hand.attempt, Exit(TERMINATED, "its worker stopped, and it did not"))
+        for task in self._watching:
+            task.cancel()
 
-    def _watch(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what coroutines send and yield
+    def _watch(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":  # Any: what coroutines send and yield
         task = asyncio.create_task(work)
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
+        return task
 
-    def _register(self, session: Session, now: datetime) -> None:
-        create_pool(session, self._pool, now=now)
+    def _register(self, session: Session, now: datetime) -> Infrastructure:
+        pool = create_pool(session, self._pool, now=now)
         row = WorkerRow(
             name=self.name,
             work_pool=self._pool,
+            queues=self._queues,
+            slots=self._limit,
             lease=self._heart.name,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -215,6 +259,7 @@ class Worker:
         )
         session.merge(row)
         log.append(session, [self._event("started", now)])
+        return template_of(pool.type, pool.template).infrastructure(self._store)
 
     def _sign_off(self, session: Session, now: datetime) -> None:
         session.get_one(WorkerRow, self.name).stopped = now

@@ -1,0 +1,43 @@
+"""What a worker has to do about a run that it has at work: one pure function of what the database says."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import Session
+
+from tocsin.flows.changes import FLOW_RUN
+from tocsin.flows.states import RESUMING, StateType
+
+
+class Order(StrEnum):
+    """What is to be done about an attempt."""
+
+    KEEP = "keep"
+    """It is ours, and shall go on."""
+    STOP = "stop"
+    """It is cancelled or suspended; or it has been given up, or begun anew elsewhere, while we were not heard."""
+    LEAVE = "leave"
+    """It is over, or waits in the database: its process is about to end by itself."""
+
+
+# Any below: columns of a run.
+
+
+def order_for(run: Mapping[str, Any] | None, attempt: int, lease: str) -> Order:
+    """What to do about `attempt` of a run that stands like this; None: it is not there any more."""
+    if run is None or run["attempt"] != attempt or run["state_type"] == StateType.CRASHED:
+        return Order.STOP
+    if run["lease"] != lease:
+        return Order.LEAVE
+    stopped = run["state_type"] in (StateType.CANCELLING, StateType.PAUSED) or run["state_name"] == RESUMING
+    return Order.STOP if stopped else Order.KEEP
+
+
+def standing_of(session: Session, runs: list[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    """How these runs stand, by id."""
+    columns = (FLOW_RUN.c.id, FLOW_RUN.c.attempt, FLOW_RUN.c.lease, FLOW_RUN.c.state_type, FLOW_RUN.c.state_name)
+    found = session.connection().execute(select(*columns).where(FLOW_RUN.c.id.in_(runs))).mappings()
+    return {row["id"]: dict(row) for row in found}
