@@ -44,7 +44,7 @@ def orders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 @pytest.fixture
 def store() -> Store:
     """The store that flows of this process write to."""
-    return ledger.current().store
+    return ledger.local().store
 
 
 @pytest.fixture(autouse=True)

@@ -48,8 +48,8 @@ def logged(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[St
     """A store in which `takings` has run."""
     monkeypatch.setenv("TOCSIN_DATABASE_URL", store_url)
     takings()
-    store = ledgers.current().store
-    ledgers.current().flush()
+    store = ledgers.local().store
+    ledgers.local().flush()
     with store.read() as session:
         [run] = list_runs(session)
     yield store, run

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from tocsin.flows.ledger import Ledger
+from tocsin.flows.book import Book
 
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
@@ -24,7 +24,7 @@ class FlowContext:
     it too, so results are kept and changes are fenced.
     """
 
-    def __init__(self, ledger: Ledger, run: dict[str, Any], *, deployed: bool, resumes: bool, log_prints: bool) -> None:
+    def __init__(self, ledger: Book, run: dict[str, Any], *, deployed: bool, resumes: bool, log_prints: bool) -> None:
         self.ledger, self.run = ledger, run
         self.deployed = deployed
         self.resumes = resumes

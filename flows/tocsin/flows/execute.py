@@ -20,10 +20,11 @@ from uuid import UUID
 from tocsin.events.errors import TocsinError
 from tocsin.events.ids import uuid7
 from tocsin.flows import ledger
+from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns
 from tocsin.flows.decide import Context
 from tocsin.flows.entrypoint import load as load_flow
-from tocsin.flows.errors import Deferred, Superseded, Terminated
+from tocsin.flows.errors import Deferred, Parked, Superseded, Terminated
 from tocsin.flows.flow_requests import Code, FindCode, FindRun, Report
 from tocsin.flows.flows import Flow
 from tocsin.flows.states import StateType, failed
@@ -77,7 +78,7 @@ def _ended(flow: Flow[..., Any], run: Columns) -> int:  # Any: a flow's paramete
         result = flow.resume(run)
         if inspect.iscoroutine(result):
             asyncio.run(result)
-    except Deferred:
+    except (Deferred, Parked):
         return 0
     except Superseded:
         raise
@@ -86,7 +87,7 @@ def _ended(flow: Flow[..., Any], run: Columns) -> int:  # Any: a flow's paramete
     return 0
 
 
-def _flow(book: ledger.Ledger, run: Columns) -> Flow[..., Any]:  # Any: a flow's parameters and result
+def _flow(book: Book, run: Columns) -> Flow[..., Any]:  # Any: a flow's parameters and result
     code: Code = book.ask(FindCode(deployment=run["deployment"] or ""))
     if code.path:
         os.chdir(code.path)

@@ -16,7 +16,8 @@ from tocsin.flows.errors import Deferred, Superseded
 from tocsin.flows.flow_requests import FindSubflow, Recall, Report, Reported, RestartSubflow, StartRun, TryAgain
 from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
-from tocsin.flows.ledger import Ledger, current
+from tocsin.flows.book import Book
+from tocsin.flows.ledger import current
 from tocsin.flows.logs import get_run_logger, heard
 from tocsin.flows.portable import portable, shown
 from tocsin.flows.states import (
@@ -194,7 +195,7 @@ def _entered(flow: "Flow[..., Any]", parent: FlowContext | None, named: Mapping[
 
 
 def _new(
-    flow: "Flow[..., Any]", ledger: Ledger, parent: FlowContext | None, named: Mapping[str, Any], key: str | None
+    flow: "Flow[..., Any]", ledger: Book, parent: FlowContext | None, named: Mapping[str, Any], key: str | None
 ) -> FlowContext:
     now, identity = ledger.clock.now(), uuid7()
     columns = {
@@ -239,7 +240,7 @@ def _former(flow: "Flow[..., Any]", parent: FlowContext, key: str) -> FlowContex
 
 
 def _context(
-    flow: "Flow[..., Any]", ledger: Ledger, parent: FlowContext | None, run: Columns, key: str | None
+    flow: "Flow[..., Any]", ledger: Book, parent: FlowContext | None, run: Columns, key: str | None
 ) -> FlowContext:
     deployed = parent is not None and parent.deployed
     resumes = deployed or flow.retries > 0 or (parent is not None and parent.resumes)

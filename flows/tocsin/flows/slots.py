@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
+from tocsin.flows.book import Book
 from tocsin.flows.errors import Terminated
-from tocsin.flows.ledger import Ledger
 from tocsin.flows.slot_requests import Answer, Give, KnownLimits, Take, Wanted
 from tocsin.flows.slot_rules import Limit, Ticket, wanted_by
 from tocsin.flows.states import AWAITING_SLOT, State, StateType, cancelled, crashed, pending
@@ -33,7 +33,7 @@ STALE_S: Final = 1.0
 
 Known = Mapping[str, Limit]
 logger = logging.getLogger(__name__)
-_known: "WeakKeyDictionary[Ledger, tuple[float, Known]]" = WeakKeyDictionary()
+_known: "WeakKeyDictionary[Book, tuple[float, Known]]" = WeakKeyDictionary()
 _holds: ContextVar[bool] = ContextVar("tocsin_holds_slots", default=False)
 
 
@@ -80,7 +80,7 @@ class Held:
     """What somebody holds, or waits for: one ticket on one ledger."""
 
     def __init__(
-        self, ledger: Ledger, wants: dict[str, int], known: Known, flow_run_id: UUID | None, holder: str
+        self, ledger: Book, wants: dict[str, int], known: Known, flow_run_id: UUID | None, holder: str
     ) -> None:
         self._ledger = ledger
         ticket = Ticket(uuid7(), wants, ledger.clock.now(), _holds.get())
@@ -121,13 +121,13 @@ class Held:
             logger.warning("%s had lost its slots: its process fell silent meanwhile", self.wanted.holder["name"])
 
 
-def fresh(ledger: Ledger) -> Known | None:
+def fresh(ledger: Book) -> Known | None:
     """The limits that there are, as known at most a second ago; None when they have to be looked up."""
     found = _known.get(ledger)
     return found[1] if found is not None and time.monotonic() - found[0] < STALE_S else None
 
 
-def looked_up(ledger: Ledger) -> Known:
+def looked_up(ledger: Book) -> Known:
     """The limits that there are now."""
     began = time.monotonic()
     known: Known = ledger.ask(KnownLimits())

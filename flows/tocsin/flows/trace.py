@@ -6,11 +6,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from tocsin.flows.announce import task_run_event
+from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns, columns_of, moved, standing
 from tocsin.flows.context import FlowContext
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
 from tocsin.flows.errors import Superseded
-from tocsin.flows.ledger import Ledger
 from tocsin.flows.states import State
 from tocsin.flows.tables import TaskRun
 from tocsin.flows.writing import Change
@@ -22,7 +22,7 @@ _PLAIN: Final = Context()
 class Trace:
     """One task run. `step` asks `decide`, moves the columns on and gives the change to store."""
 
-    def __init__(self, ledger: Ledger, flow: FlowContext | None, row: Columns) -> None:
+    def __init__(self, ledger: Book, flow: FlowContext | None, row: Columns) -> None:
         self.ledger, self.flow, self.row = ledger, flow, row
         self.resumed = bool(row["version"])
         """Whether it waited in the database for this try."""
@@ -30,7 +30,7 @@ class Trace:
 
     @classmethod
     def new(
-        cls, ledger: Ledger, flow: FlowContext | None, identity: UUID, name: str, task_key: str, tags: Sequence[str]
+        cls, ledger: Book, flow: FlowContext | None, identity: UUID, name: str, task_key: str, tags: Sequence[str]
     ) -> "Trace":
         """A run that is in no state yet."""
         row = {

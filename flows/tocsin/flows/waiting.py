@@ -14,11 +14,10 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from tocsin.events.errors import Invalid
+from tocsin.flows.book import Book
 from tocsin.flows.errors import Terminated
-from tocsin.flows.ledger import Ledger
 from tocsin.flows.slot_requests import SLOTS, Answer, Give, Look, StillWait, Take, Wanted
 from tocsin.flows.slot_rules import in_order
-from tocsin.store.bell import bell
 from tocsin.store.engine import AWAY
 
 NET_S: Final = 1.0
@@ -46,7 +45,7 @@ class Waiter:
 class WaitingRoom:
     """The waiters of one process on one ledger; its thread lives while there are any."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Book) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._waiters: dict[UUID, Waiter] = {}
@@ -95,7 +94,7 @@ class WaitingRoom:
                 raise
 
     def _listen(self) -> None:
-        heard = bell(self._ledger.store, SLOTS)
+        heard = self._ledger.bell(SLOTS)
         self._wake = heard.wake
         try:
             while self._goes_on():
@@ -184,7 +183,7 @@ class WaitingRoom:
             self._said = time.monotonic()
 
 
-def room_of(ledger: Ledger) -> WaitingRoom:
+def room_of(ledger: Book) -> WaitingRoom:
     """The waiting room of this ledger."""
     with _opening:
         found = _rooms.get(ledger)
@@ -208,4 +207,4 @@ def _nobody() -> None:
 
 
 _opening = threading.Lock()
-_rooms: "WeakKeyDictionary[Ledger, WaitingRoom]" = WeakKeyDictionary()
+_rooms: "WeakKeyDictionary[Book, WaitingRoom]" = WeakKeyDictionary()
