@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session, col, select
@@ -16,6 +16,7 @@ from tocsin.flows import entrypoint as entrypoints
 from tocsin.flows.changes import RUNS
 from tocsin.flows.flows import Flow
 from tocsin.flows.ledger import current
+from tocsin.flows.limits import apply_limits
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.queues import DEFAULT as QUEUE
 from tocsin.flows.queues import create_queue
@@ -44,6 +45,8 @@ class Deployment(BaseModel):
     `work_queue`: that part of the pool which may be paused by itself. `schedules`: objects with one of `cron`,
     `interval` (seconds or a timedelta) and `rrule`, and if wanted `timezone`, `start`, `end`, `exdates`, `jitter`,
     `slug`, `parameters`, `active`, `catchup`, `catchup_window`, `overlap` (docs/schedules.md).
+    `concurrency_limit`: how many of its runs may be under way at once, what becomes of one more is the
+    `collision_strategy`; or limits of tasks by name, `{"fetch": 10}` (docs/limits.md).
     Nothing is stored before `apply`.
     """
 
@@ -59,6 +62,8 @@ class Deployment(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=dict)
     schedules: list[dict[str, Any]] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
+    concurrency_limit: Annotated[int, Field(ge=1)] | dict[str, int] | None = None
+    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
 
     def __init__(self, **given: Any) -> None:
         if isinstance(listed := given.get("schedules"), list | tuple):
@@ -88,6 +93,8 @@ class Deployment(BaseModel):
         parameters: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
         description: str | None = None,
+        concurrency_limit: int | dict[str, int] | None = None,
+        collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE",
     ) -> Self:
         """A deployment of a flow at hand. Raises Invalid when a worker could not import the flow."""
         entrypoint, path = entrypoints.of_flow(flow)
@@ -102,6 +109,8 @@ class Deployment(BaseModel):
             parameters=dict(parameters or {}),
             schedules=[*([schedule] if schedule else []), *schedules],
             tags=sorted({*flow.tags, *tags}),
+            concurrency_limit=concurrency_limit,
+            collision_strategy=collision_strategy,
         )
 
     def apply(self, store: Store | None = None, *, now: datetime | None = None) -> DeploymentRow:
@@ -133,6 +142,9 @@ def put_deployment(session: Session, deployment: Deployment, now: datetime) -> D
     if deployment.work_queue != QUEUE:
         create_queue(session, deployment.work_pool, deployment.work_queue, now=now)
     values = deployment.model_dump() | {"flow_name": deployment.flow_name or deployment.name}
+    if isinstance(deployment.concurrency_limit, dict):
+        apply_limits(session, deployment.concurrency_limit, now)
+        values["concurrency_limit"] = None
     row = session.get(DeploymentRow, deployment.name, with_for_update=True)
     if row is None:
         row = DeploymentRow(**values, created=now, updated=now)

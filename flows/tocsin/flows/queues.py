@@ -16,17 +16,43 @@ from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
 
 DEFAULT: Final = "default"
+PRIORITY: Final = 100
+"""Of a queue that says nothing else."""
 
 
-def create_queue(session: Session, pool: str, name: str, *, now: datetime) -> WorkQueue:
-    """The queue of this name in the pool, made when there is none. Raises NotFound for the pool, Invalid for a name."""
+def create_queue(
+    session: Session,
+    pool: str,
+    name: str,
+    *,
+    priority: int | None = None,
+    concurrency: int | None = None,
+    now: datetime,
+) -> WorkQueue:
+    """The queue of this name in the pool, made when there is none; `priority` and `concurrency` are changed when given.
+
+    Workers take from the queue of the lowest priority first (default 100); `concurrency`: how many of its runs may be
+    under way at once. Raises NotFound for the pool, Invalid for a name or a concurrency below 1.
+    """
     get_pool(session, pool)
     checked_name("work queue", name)
     if "/" in name:
         raise Invalid(f"work queue {name!r}: a name holds no slash; it stands behind its pool's: {pool}/{name}")
-    if insert_new(session, WorkQueue, [{"pool": pool, "name": name, "paused": False, "created": now}]):
+    if concurrency is not None and concurrency < 1:
+        raise Invalid(f"work queue {pool}/{name}: concurrency is 1 or more, or not given for no bound")
+    row = {"pool": pool, "name": name, "paused": False, "priority": PRIORITY, "concurrency": None, "created": now}
+    if insert_new(session, WorkQueue, [row]):
         log.append(session, [_event("created", pool, name, now)])
-    return session.get_one(WorkQueue, (pool, name))
+    queue = session.get_one(WorkQueue, (pool, name))
+    wanted = {"priority": priority, "concurrency": concurrency}
+    if changes := {field: value for field, value in wanted.items() if value not in (None, getattr(queue, field))}:
+        for field, value in changes.items():
+            setattr(queue, field, value)
+        session.add(queue)
+        session.flush()
+        log.append(session, [_event("updated", pool, name, now)])
+        touch(session, RUNS)
+    return queue
 
 
 def pause_queue(

@@ -144,7 +144,7 @@ class StillWait(Request, frozen=True):
 
 def free_dead(session: Session, now: datetime) -> int:
     """Free the slots of holders whose lease is over, and the places of waiters; how many."""
-    return _free(session, ~_alive(now))
+    return _free(session, ~is_alive(now))
 
 
 def free_of_runs(session: Session, runs: Sequence[UUID]) -> int:
@@ -187,7 +187,7 @@ def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -
         limits = [_limit(row) for row in session.connection().execute(statement).mappings()]
     held = (
         select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots))
-        .where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), _alive(now))
+        .where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), is_alive(now))
         .group_by(_SLOT.c.limit_key)
     )
     counts = {key: int(count) for key, count in session.connection().execute(held)}
@@ -199,7 +199,7 @@ def _ahead(session: Session, limit: Limit, now: datetime) -> Sequence[Any]:  # A
     """The first places in line for a limit: as many as it has slots, those behind them get nothing now."""
     statement = (
         select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
-        .where(_SLOT.c.limit_key == limit.key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, _alive(now))
+        .where(_SLOT.c.limit_key == limit.key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, is_alive(now))
         .order_by(_SLOT.c.nested.desc(), _SLOT.c.asked, _SLOT.c.ticket)
         .limit(limit.slots + 1)
     )
@@ -217,7 +217,8 @@ def _tickets(rows: Iterable[Any]) -> tuple[Ticket, ...]:  # Any: sqlalchemy's Ro
     return tuple(found.values())
 
 
-def _alive(now: datetime) -> ColumnElement[bool]:
+def is_alive(now: datetime) -> ColumnElement[bool]:
+    """Whether the holder's lease is, for queries of slots."""
     lease = tables.Lease
     return exists().where(col(lease.name) == _SLOT.c.lease, col(lease.expires) > now)
 

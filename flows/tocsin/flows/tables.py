@@ -112,7 +112,11 @@ class Rerun(SQLModel, table=True):
 
 
 class DeploymentRow(SQLModel, table=True):
-    """A flow that can be run by name: where its code is, with which parameters, on which pool, when."""
+    """A flow that can be run by name: where its code is, with which parameters, on which pool, when.
+
+    `concurrency_limit`: how many of its runs may be under way at once (None: no bound); `collision_strategy`: what
+    becomes of one more, `ENQUEUE` or `CANCEL_NEW`.
+    """
 
     __tablename__ = "deployment"
 
@@ -133,6 +137,8 @@ class DeploymentRow(SQLModel, table=True):
 
 
 class WorkPool(SQLModel, table=True):
+    concurrency_limit: int | None = None
+    collision_strategy: str = "ENQUEUE"
     """Where runs wait for workers. `concurrency`: how many may run at once over all workers (None: no bound).
 
     `type`: what starts them; `template`: the choices that this type leaves.
@@ -149,7 +155,10 @@ class WorkPool(SQLModel, table=True):
 
 
 class WorkQueue(SQLModel, table=True):
-    """A part of a pool that can be paused by itself. The queue `default` of a pool is there without a row."""
+    """A part of a pool that can be paused by itself. The queue `default` of a pool is there without a row.
+
+    Workers take from the queue with the lowest `priority` first; `concurrency` as for pools.
+    """
 
     __tablename__ = "work_queue"
 
@@ -162,6 +171,8 @@ class WorkQueue(SQLModel, table=True):
 class WorkerRow(SQLModel, table=True):
     """A worker that serves a pool; it is alive while its lease is. `slots`: runs that it does at once.
 
+    priority: int = 100
+    concurrency: int | None = None
     `queues`: those that it serves; None: all of its pool.
     """
 

@@ -53,6 +53,8 @@ def _deployment() -> None:
         *must(TEXT, "description"),
         *must(JSON, "parameters", "schedules", "tags"),
         *must(FLAG, "paused"),
+        *may(NUMBER, "concurrency_limit"),
+        *must(NAME, "collision_strategy"),
         *must(NUMBER, "version"),
         *must(TIME, "created", "updated"),
         key=("name",),
@@ -164,7 +166,13 @@ def _work_pool() -> None:
 
 def _work_queue() -> None:
     table(
-        "work_queue", *must(NAME, "pool", "name"), *must(FLAG, "paused"), *must(TIME, "created"), key=("pool", "name")
+        "work_queue",
+        *must(NAME, "pool", "name"),
+        *must(FLAG, "paused"),
+        *must(NUMBER, "priority"),
+        *may(NUMBER, "concurrency"),
+        *must(TIME, "created"),
+        key=("pool", "name"),
     )
 
 
