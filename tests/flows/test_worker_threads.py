@@ -49,7 +49,8 @@ async def test_a_cancelled_run_stops_where_it_looks_up(threads: Yard, serving: S
         with threads.store.begin() as session:
             cancel_run(session, run, reason="by hand", now=now())
         if flow == "long_run":
-            assert (await threads.until(run, "Cancelling")).lease is not None
+            await threads.met(lambda: run in ledgers.current().cancelling)
+            assert threads.run(run).state_name == "Cancelling"
             threads.sign("go")
         cancelled = await threads.until(run, "Cancelled", "Crashed", "Failed", "Completed")
         await threads.met(lambda: not worker.at_work)
