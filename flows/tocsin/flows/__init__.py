@@ -9,9 +9,23 @@ if TYPE_CHECKING:
     from tocsin.flows.flows import Flow, flow
     from tocsin.flows.futures import Future, unmapped
     from tocsin.flows.logs import get_run_logger
+    from tocsin.flows.pausing import pause_flow_run, suspend_flow_run
+    from tocsin.flows.resuming import resume_flow_run
     from tocsin.flows.tasks import Task, task
 
-__all__ = ["Flow", "Future", "Task", "UpstreamFailed", "flow", "get_run_logger", "task", "unmapped"]
+__all__ = [
+    "Flow",
+    "Future",
+    "Task",
+    "UpstreamFailed",
+    "flow",
+    "get_run_logger",
+    "pause_flow_run",
+    "resume_flow_run",
+    "suspend_flow_run",
+    "task",
+    "unmapped",
+]
 
 __getattr__ = exports(
     __name__,
@@ -22,6 +36,9 @@ __getattr__ = exports(
         "UpstreamFailed": "errors",
         "flow": "flows",
         "get_run_logger": "logs",
+        "pause_flow_run": "pausing",
+        "resume_flow_run": "resuming",
+        "suspend_flow_run": "pausing",
         "task": "tasks",
         "unmapped": "futures",
     },

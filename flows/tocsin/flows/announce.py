@@ -20,6 +20,10 @@ Labels = dict[str, str]
 def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, now: datetime) -> Event:
     """The event of a flow run's change; `run` holds the columns as they are after it."""
     payload = _payload(run, before, after) | _spans(run, after, now) | {"parameters": small(run["parameters"])}
+    if after.type is StateType.PAUSED and run["waits_for"] is not None:
+        payload["waits_for"] = run["waits_for"]
+    if after.type is StateType.PAUSED and run["waits_until"] is not None:
+        payload["waits_until"] = run["waits_until"].isoformat()
     return _event(FLOW_RUN, run, after, now, _flow_relations(run), payload, run["cause"])
 
 

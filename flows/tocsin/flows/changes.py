@@ -13,7 +13,7 @@ from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.flows import tables
 from tocsin.flows.announce import flow_run_event, task_run_event
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
-from tocsin.flows.states import RESUMING, Fault, State, StateType
+from tocsin.flows.states import AWAITING_RETRY, FINAL, HELD, PAUSED, RESUMING, Fault, State, StateType
 from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
 
@@ -75,9 +75,13 @@ def propose(
 
 
 def being_stopped(session: Session, lease: str) -> list[UUID]:
-    """Runs under this lease whose process is to end: cancelled, or suspended, and perhaps resumed since."""
+    """Runs under this lease whose process is to end: cancelled, or suspended, and perhaps resumed since.
+
+    The process of one that is Paused stays, and waits.
+    """
     stopped = FLOW_RUN.c.state_type.in_([StateType.CANCELLING.value, StateType.PAUSED.value])
-    statement = select(FLOW_RUN.c.id).where(FLOW_RUN.c.lease == lease, stopped | (FLOW_RUN.c.state_name == RESUMING))
+    wanted = (stopped & (FLOW_RUN.c.state_name != PAUSED)) | (FLOW_RUN.c.state_name == RESUMING)
+    statement = select(FLOW_RUN.c.id).where(FLOW_RUN.c.lease == lease, wanted)
     return list(session.connection().execute(statement).scalars().all())
 
 
@@ -122,23 +126,38 @@ def moved(run: Mapping[str, Any], verdict: Accept, now: datetime) -> Columns:
         change |= {"ended": now, "lease": None}
     elif run["ended"] is not None:
         change["ended"] = None
+    if run.get("waits_until") is not None or run.get("waits_for") is not None:
+        change |= {"waits_for": None, "waits_until": None}
     return change
 
 
 def crash_inner(session: Session, run: Columns, state: State, now: datetime) -> None:
-    """The tasks and subflow runs that were under way in a flow run end with it, in the same state."""
-    children = select(FLOW_RUN.c.id).where(
-        FLOW_RUN.c.parent_run_id == run["id"], FLOW_RUN.c.state_type.in_(["RUNNING", "PENDING"])
-    )
-    for child in session.connection().execute(children).scalars().all():
-        verdict, columns = propose(session, child, state, Context(), now)
+    """What is inside a flow run ends with it: what was under way in `state` (a crash), what waited as failed.
+
+    A subflow run that was asked to stop is cancelled. A task that waits for a retry stays, if its flow run may go on.
+    """
+    for child, kind in unfinished_inner(session, run["id"]):
+        verdict, columns = propose(session, child, _inner_end(kind, state), Context(), now)
         if isinstance(verdict, Accept):
             crash_inner(session, columns, state, now)
-    statement = select(TASK_RUN).where(
-        TASK_RUN.c.flow_run_id == run["id"], TASK_RUN.c.state_type.in_(["RUNNING", "PENDING"])
-    )
+    mine, ended = TASK_RUN.c.flow_run_id == run["id"], [kind.value for kind in FINAL]
+    statement = select(TASK_RUN).where(mine, TASK_RUN.c.state_type.not_in(ended))
+    if run["deployment"] is not None or run["parent_run_id"] is not None:
+        statement = statement.where(TASK_RUN.c.state_name != AWAITING_RETRY)
     for row in session.connection().execute(statement).mappings().all():
-        crash_task(session, dict(row), run, state, now)
+        crash_task(session, dict(row), run, _inner_end(StateType(row["state_type"]), state), now)
+
+
+def unfinished_inner(session: Session, run_id: UUID) -> list[tuple[UUID, StateType]]:
+    """The subflow runs of a run that have not ended, with the types of their states."""
+    columns = select(FLOW_RUN.c.id, FLOW_RUN.c.state_type)
+    inner = FLOW_RUN.c.parent_run_id == run_id, FLOW_RUN.c.deployment.is_(None), FLOW_RUN.c.ended.is_(None)
+    return [(child, StateType(kind)) for child, kind in session.connection().execute(columns.where(*inner)).all()]
+
+
+def _inner_end(kind: StateType, state: State) -> State:
+    """What was not at work cannot crash: it fails, for the same reason."""
+    return state if kind in HELD else State(StateType.FAILED, "Failed", state.message, fault=state.fault)
 
 
 def crash_task(session: Session, task: Columns, run: Columns | None, state: State, now: datetime) -> None:

@@ -1,17 +1,21 @@
 """Which run the code at hand belongs to: two context variables that follow threads and coroutines."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from tocsin.flows.book import Book
 
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
+
+LOOK_S: Final = 1.0
+"""How often a flow run that begins tasks looks what others want of it."""
 
 # Any below: the columns of a row and the results of users' functions.
 
@@ -34,6 +38,9 @@ class FlowContext:
         self.waiting: dict[str, dict[str, Any]] = {}
         self.inner: dict[str, dict[str, Any]] = {}
         self.futures: list[Future[Any]] = []
+        self.is_async = False
+        self.held_back = False
+        self._looked = time.monotonic()
         self._lock = threading.Lock()
         self._names: Counter[str] = Counter()
         self._ordinals: Counter[str] = Counter()
@@ -48,6 +55,14 @@ class FlowContext:
     def fence(self) -> tuple[UUID, int] | None:
         """Under which attempt changes of tasks may be stored; None where nobody else could run this flow run."""
         return (self.id, self.run["attempt"]) if self.deployed else None
+
+    def wants_a_look(self) -> bool:
+        """Whether to look what others want of the run before something begins in it: once a second."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S and not self.held_back:
+            return False
+        self._looked = now
+        return True
 
     def begin_attempt(self) -> None:
         """Count tasks from the beginning again: equal tasks get the same places as in the attempt before."""

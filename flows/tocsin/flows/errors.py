@@ -21,5 +21,17 @@ class Deferred(BaseException):
         self.until = until
 
 
+class Parked(BaseException):
+    """The run was suspended, and the process leaves it; not an error, and not to be caught."""
+
+
+class PauseTimedOut(Superseded):
+    """Nobody resumed the run in the time that it waited; it has failed."""
+
+
+class HeldBack(Superseded):
+    """The run is paused: what its process reports has to wait until it is resumed."""
+
+
 class Terminated(BaseException):
     """The process was told to stop; the message says by whom."""

@@ -12,7 +12,7 @@ from tocsin.flows import results
 from tocsin.flows.changes import Columns
 from tocsin.flows.context import FlowContext, flow_context, in_flow
 from tocsin.flows.decide import Context
-from tocsin.flows.errors import Deferred, Superseded
+from tocsin.flows.errors import Deferred, HeldBack, Parked, Superseded
 from tocsin.flows.flow_requests import FindSubflow, Recall, Report, Reported, RestartSubflow, StartRun, TryAgain
 from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
@@ -20,7 +20,9 @@ from tocsin.flows.book import Book
 from tocsin.flows.ledger import current
 from tocsin.flows.logs import get_run_logger, heard
 from tocsin.flows.portable import portable, shown
+from tocsin.flows.standstill import until_resumed
 from tocsin.flows.states import (
+    PAUSED,
     State,
     StateType,
     awaiting_retry,
@@ -54,6 +56,7 @@ def run_flow(flow: "Flow[..., Any]", named: Mapping[str, Any], claimed: Columns 
     entered = yield Do(lambda: _claimed(flow, claimed) if claimed else _entered(flow, parent, named))
     if isinstance(entered, _Done):
         return entered.value
+    entered.is_async = flow.is_async
     with heard(flow.log_prints):
         arguments = yield from _validated(flow, entered, named)
         value = yield from _tries(flow, entered, arguments)
@@ -67,8 +70,10 @@ def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str,
         context.begin_attempt()
         try:
             value = yield from _attempt(flow, context, arguments)
+        except Parked:
+            raise
         except Deferred as error:
-            yield Do(partial(_finish, context, awaiting_retry(error.until, str(error)), lease=None, worker=None))
+            yield from _reported(context, awaiting_retry(error.until, str(error)), lease=None, worker=None)
             raise
         except Exception as error:
             wait = yield from _failed(flow, context, error)
@@ -77,7 +82,7 @@ def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str,
             yield Sleep(wait)
             yield Do(partial(_again, context))
         except BaseException as error:
-            yield Do(partial(_finish, context, crashed(interrupted(error))))
+            yield from _broken_off(context, error)
             raise
         else:
             yield from _completed(context, value)
@@ -89,7 +94,7 @@ def _attempt(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[st
     with in_flow(context):
         try:
             value = yield Call(flow.fn, args, kwargs, flow.timeout_s)
-        except Exception:
+        except (Exception, Deferred):
             yield from _settled(context)
             raise
         yield from _settled(context)
@@ -131,7 +136,7 @@ def _failed(flow: "Flow[..., Any]", context: FlowContext, error: Exception) -> S
     if context.run["deployment"]:  # nobody sees the exception: it goes into the run's log
         with in_flow(context):
             get_run_logger().error("flow run %s failed", context.run["name"], exc_info=error)
-    state: State = yield Do(partial(_finish, context, failed(error, name), decided, **also))
+    state: State = yield from _reported(context, failed(error, name), decided, **also)
     if state.type is not StateType.SCHEDULED or state.scheduled is None:
         return None
     if free:
@@ -146,7 +151,23 @@ def _completed(context: FlowContext, value: Any) -> Steps:
             reference = yield Do(partial(results.keep, value))
         except Invalid as error:
             logger.warning("flow run %s: its result is not kept: %s", context.run["name"], error)
-    yield Do(partial(_finish, context, completed(), result=reference))
+    yield from _reported(context, completed(), result=reference)
+
+
+def _reported(context: FlowContext, state: State, decided: Context | None = None, **also: Any) -> Steps:
+    """The state that is stored in the end; while somebody has paused the run, the report waits."""
+    while True:
+        try:
+            return (yield Do(partial(_finish, context, state, decided, **also)))
+        except HeldBack:
+            yield from until_resumed(context)
+
+
+def _broken_off(context: FlowContext, error: BaseException) -> Steps:
+    try:
+        yield Do(partial(_finish, context, crashed(interrupted(error))))
+    except Superseded as refused:  # the interruption is what the caller is to see
+        logger.info("flow run %s broke off: %s", context.run["name"], refused)
 
 
 def _finish(context: FlowContext, state: State, decided: Context | None = None, **also: Any) -> State:
@@ -156,7 +177,10 @@ def _finish(context: FlowContext, state: State, decided: Context | None = None, 
     report = Report(run_id=context.id, state=state, context=decided, now=now, also=also)
     reported: Reported = context.ledger.ask(report)
     if reported.state is None:
-        raise Superseded(f"flow run {context.run['name']}: its report {state.name} was refused: {reported.refused}")
+        held = reported.run["state_name"] == PAUSED and reported.run["lease"] is not None
+        ours = reported.run["attempt"] == context.run["attempt"]
+        why = f"flow run {context.run['name']}: its report {state.name} was refused: {reported.refused}"
+        raise HeldBack(why) if held and ours else Superseded(why)
     context.run = reported.run
     return reported.state
 

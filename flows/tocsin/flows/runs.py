@@ -14,12 +14,25 @@ from tocsin.events.chain import OUTSIDE, Cause, joined
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
 from tocsin.flows import states
-from tocsin.flows.changes import FLOW_RUN, Columns, columns_of, crash_inner, load, propose, start, state_of
+from tocsin.flows.changes import (
+    FLOW_RUN,
+    Columns,
+    columns_of,
+    crash_inner,
+    load,
+    propose,
+    start,
+    state_of,
+    unfinished_inner,
+)
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.deployments import get_deployment
+from tocsin.flows.input_tables import RunInput
+from tocsin.flows.inputs import check_input
 from tocsin.flows.results import same_after_json
 from tocsin.flows.states import (
     HELD,
+    PAUSED,
     RESUMING,
     State,
     StateType,
@@ -27,7 +40,10 @@ from tocsin.flows.states import (
     cancelled,
     cancelling,
     crashed,
+    paused,
+    pending,
     resuming,
+    running,
     suspended,
 )
 from tocsin.flows.tables import DeploymentRow, FlowRun, Rerun
@@ -124,9 +140,13 @@ def cancel_run(
     kind = StateType(run["state_type"])
     if kind in (StateType.CANCELLED, StateType.CANCELLING):
         return FlowRun(**run)
-    begun = kind in (StateType.PENDING, StateType.RUNNING)
-    proposed = cancelling(reason) if begun else cancelled(reason)
-    return brought(session, run_id, proposed, cause, now)
+    stands = kind is StateType.PAUSED and run["lease"] is not None
+    proposed = cancelling(reason) if stands or kind in (StateType.PENDING, StateType.RUNNING) else cancelled(reason)
+    after = brought(session, run_id, proposed, cause, now)
+    if isinstance(after, FlowRun):
+        for child, _ in unfinished_inner(session, run_id):
+            cancel_run(session, child, reason=reason or "its parent is cancelled", cause=cause, now=now)
+    return after
 
 
 def suspend_run(
@@ -141,16 +161,73 @@ def suspend_run(
     return brought(session, run_id, suspended(reason), cause, now)
 
 
-def resume_run(
+def pause_run(
     session: Session, run_id: UUID, *, reason: str = "", cause: Cause = OUTSIDE, now: datetime
 ) -> FlowRun | Refusal:
-    """Let a suspended run go on, not before the time it was scheduled for. Raises NotFound."""
+    """Hold a run back until it is resumed: the process of one at work stays, and begins nothing more. Raises NotFound.
+
+    A process looks about once a second what is wanted of its run; what is under way in it comes to its end.
+    """
+    run = load(session, run_id, lock=True)
+    if run["state_type"] == StateType.PAUSED.value:
+        return FlowRun(**run)
+    if run["state_type"] != StateType.RUNNING.value and run["deployment"] is None:
+        return Refusal(_OF_A_PROGRAM)
+    return brought(session, run_id, paused(reason), cause, now)
+
+
+def resume_run(
+    session: Session,
+    run_id: UUID,
+    *,
+    run_input: Any = None,
+    reason: str = "",
+    cause: Cause = OUTSIDE,
+    now: datetime,
+) -> FlowRun | Refusal:
+    """Let a paused or suspended run go on, not before the time it was scheduled for, with the JSON that it asks for.
+
+    Raises NotFound, and Invalid, with nothing changed, when the input is not what the run waits for.
+    """
     run = load(session, run_id, lock=True)
     if run["state_type"] != StateType.PAUSED.value:
         asked = run["state_name"] == RESUMING or (cause.request and run["transition"] == str(cause.request))
-        return FlowRun(**run) if asked else Refusal(f"it is {run['state_name']}, not suspended")
+        return FlowRun(**run) if asked else Refusal(f"it is {run['state_name']}, not paused and not suspended")
+    _answer(session, run, run_input, now)
+    if run["state_name"] == PAUSED and run["lease"] is not None:
+        return _gone_on(session, run, reason, cause, now)
     at = max(now, run["scheduled"]) if run["scheduled"] is not None else now
     return brought(session, run_id, resuming(at, reason), cause, now)
+
+
+def _answer(session: Session, run: Columns, given: Any, now: datetime) -> None:
+    wanted = run["waits_for"] or {}
+    owner = f"flow run {run['name']}"
+    if wanted.get("schema") is not None:
+        check_input(wanted["schema"], {} if given is None and _all_optional(wanted["schema"]) else given, owner)
+    elif given is not None:
+        raise Invalid(f"{owner} waits for no input; resume it without")
+    if wanted:
+        place = {"flow_run_id": run["id"], "key": wanted["key"]}
+        told = session.get_one(RunInput, tuple(place.values()), populate_existing=True)
+        told.answered, told.input = now, {} if given is None and wanted.get("schema") else given
+        session.flush()
+
+
+def _all_optional(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "object" and not schema.get("required")
+
+
+def _gone_on(session: Session, run: Columns, reason: str, cause: Cause, now: datetime) -> FlowRun | Refusal:
+    """Its process goes on: under the same attempt, from where it stands."""
+    after = brought(session, run["id"], resuming(now, reason), cause, now)
+    holder = Context(attempt=run["attempt"])
+    for state in (pending("its process goes on"), running()):
+        if isinstance(after, Refusal):
+            return after
+        verdict, columns = propose(session, run["id"], state, holder, now)
+        after = FlowRun(**columns) if isinstance(verdict, Accept) else Refusal(verdict.why)
+    return after
 
 
 def change_run(

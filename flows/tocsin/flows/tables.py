@@ -15,11 +15,14 @@ from tocsin.store.types import Json, Sequence, UtcDateTime
 
 
 _UNTAKEN: Final = "state_type = 'SCHEDULED' AND state_name = 'Scheduled'"
+_WAITING: Final = "waits_until IS NOT NULL"
 _UNFINISHED: Final = "series IS NOT NULL AND ended IS NULL"
 
 
 class FlowRun(SQLModel, table=True):
     """One run of a flow. `version` counts its states, `attempt` its claims; `lease` names who holds it.
+
+    While it is paused, `waits_for` tells the input that it asks for (its key and JSON schema), `waits_until` how long.
 
     `depth` and `chain` tell which automations stand behind the run: behind its start, or behind what somebody else has
     done to it last. Of a `series` (the runs of a schedule) with `room` at most so many are under way, in the order of
@@ -33,6 +36,7 @@ class FlowRun(SQLModel, table=True):
         Index(None, "deployment", "created"),
         Index(None, "created"),
         Index(None, "scheduled", sqlite_where=text(_UNTAKEN), postgresql_where=text(_UNTAKEN)),
+        Index(None, "waits_until", sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
         Index(None, "series", sqlite_where=text(_UNFINISHED), postgresql_where=text(_UNFINISHED)),
     )
 
@@ -70,6 +74,8 @@ class FlowRun(SQLModel, table=True):
     created: datetime = Field(sa_type=UtcDateTime)
     started: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    waits_for: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    waits_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class TaskRun(SQLModel, table=True):
@@ -218,4 +224,5 @@ class CacheEntry(SQLModel, table=True):
 
 
 # The tables of areas with a module of their own: whoever knows this room's tables knows them too.
-import tocsin.flows.limit_tables  # noqa: E402, F401
+import tocsin.flows.input_tables  # noqa: E402
+import tocsin.flows.limit_tables  # noqa: E402

@@ -11,6 +11,7 @@ from tocsin.flows.decide import Context
 from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed
 from tocsin.flows.futures import found, resolved, result_for
 from tocsin.flows.logs import heard
+from tocsin.flows.standstill import obeyed
 from tocsin.flows.states import State, StateType, awaiting_retry, completed, crashed, failed, pending, running
 from tocsin.flows.steps import Await, Call, Do, Sleep, Steps
 from tocsin.flows.trace import Trace, seconds_until
@@ -31,6 +32,8 @@ def run_task(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs
     """The engine of one task run; its result is the task's."""
     if trace.flow is not None and trace.flow.id in trace.ledger.cancelling:
         raise Terminated("cancelled")
+    if trace.flow is not None and trace.flow.wants_a_look():
+        yield from obeyed(trace.flow)
     if futures := found((*args, *kwargs.values())):
         yield Await([future.outcome for future in futures])
         args, kwargs = _inputs(task, trace, args, kwargs)

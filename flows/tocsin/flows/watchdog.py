@@ -17,6 +17,7 @@ from tocsin.flows.changes import (
 )
 from tocsin.flows.claims import give_back
 from tocsin.flows.decide import Accept, Context
+from tocsin.flows.pause_requests import end_pause
 from tocsin.flows.states import HELD, SCHEDULED, Fault, State, StateType, crashed, late
 from tocsin.store import tables
 from tocsin.store.engine import claimable
@@ -72,12 +73,20 @@ def _made_late(session: Session, run_id: UUID, at: datetime, now: datetime) -> b
     return isinstance(verdict, Accept)
 
 
+def end_pauses(session: Session, now: datetime) -> list[UUID]:
+    """Make runs that nobody resumed in the time they were given TimedOut; their ids. At most 500 runs a call."""
+    over = FLOW_RUN.c.state_type == StateType.PAUSED.value, FLOW_RUN.c.waits_until <= now
+    statement = select(FLOW_RUN).where(*over).order_by(FLOW_RUN.c.waits_until).limit(BATCH)
+    found = session.connection().execute(claimable(session, statement)).mappings().all()
+    return [run["id"] for run in found if end_pause(session, dict(run), now)]
+
+
 def _end(session: Session, run: Columns, now: datetime) -> UUID | None:
     waits = run["state_type"] in _WAITS
     if waits and run["deployment"] is not None:
         give_back(session, run, now)
         return None
-    state = _never_retried() if waits else crashed(_REASON)
+    state = _never_again(StateType(run["state_type"])) if waits else crashed(_REASON)
     verdict, after = propose(session, run["id"], state, Context(lease_lives=False), now)
     if not isinstance(verdict, Accept):
         return None
@@ -98,6 +107,7 @@ def _left(session: Session, table: Table, now: datetime) -> list[dict[str, Any]]
     return [dict(row) for row in session.connection().execute(claimable(session, statement)).mappings().all()]
 
 
-def _never_retried() -> State:
-    reason = "its process is gone, and with it the retry that it waited for"
+def _never_again(kind: StateType) -> State:
+    paused = kind is StateType.PAUSED
+    reason = "its process is gone" + ("" if paused else ", and with it the retry that it waited for")
     return State(StateType.FAILED, "Failed", reason, fault=Fault("Crashed", reason))

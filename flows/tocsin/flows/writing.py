@@ -26,6 +26,8 @@ from tocsin.flows.rows import insert_task_runs
 from tocsin.store import log
 
 _OWNED: Final = frozenset({"RUNNING", "CANCELLING"})
+_HELD_BACK: Final = frozenset({"PENDING", "PAUSED"})
+"""While its process still holds a run in one of these, what was under way in it may come to its end."""
 _LOG_LINE: Final = SQLModel.metadata.tables[str(tables.LogLine.__tablename__)]
 _INSERT_LINE: Final = insert(_LOG_LINE)
 
@@ -82,7 +84,8 @@ def _superseded(session: Session, changes: list[Change]) -> dict[int, str]:
         run_id, attempt = fence
         statement = select(FLOW_RUN.c.attempt, FLOW_RUN.c.state_type).where(FLOW_RUN.c.id == run_id)
         row = session.connection().execute(statement.with_for_update(read=True)).one()
-        if row.attempt == attempt and row.state_type in _OWNED:
+        held = row.state_type in _OWNED or (row.state_type in _HELD_BACK and row.lease is not None)
+        if row.attempt == attempt and held:
             continue
         why = f"flow run {run_id} is {row.state_type} at attempt {row.attempt}; this was attempt {attempt}"
         refused |= {place: why for place, change in enumerate(changes) if change.fence == fence}

@@ -9,7 +9,7 @@ from sqlmodel import Session, select
 
 from tocsin.events.clock import Clock
 from tocsin.flows.beat import TTL
-from tocsin.flows.watchdog import LATE_AFTER, mark_late, sweep
+from tocsin.flows.watchdog import LATE_AFTER, end_pauses, mark_late, sweep
 from tocsin.store.engine import AWAY, Store
 from tocsin.store.tables import Lease
 
@@ -48,6 +48,7 @@ class Sweeping:
                 await self._store.look(_any_lease)
                 return
             await self._store.run(lambda session: mark_late(session, now, self._late_after))
+            await self._store.run(lambda session: end_pauses(session, now))
             for run in await self._store.run(lambda session: sweep(session, now)):
                 logger.warning("a flow run's process fell silent", run=str(run), state="CRASHED")
         except AWAY as error:

@@ -88,6 +88,8 @@ def _flow_run() -> None:
         *may(JSON, "result"),
         *must(TIME, "created"),
         *may(TIME, "started", "ended"),
+        *may(JSON, "waits_for"),
+        *may(TIME, "waits_until"),
         unique("flow_run", "idempotency_key"),
         key=("id",),
     )
@@ -97,6 +99,7 @@ def _flow_run() -> None:
     index("flow_run", "scheduled", where="state_type = 'SCHEDULED' AND state_name = 'Scheduled'")
     index("flow_run", "series", where="series IS NOT NULL AND ended IS NULL")
     index("flow_run", "state_type", "lease")
+    index("flow_run", "waits_until", where="waits_until IS NOT NULL")
     index("flow_run", "work_pool", "state_type", "scheduled")
 
 

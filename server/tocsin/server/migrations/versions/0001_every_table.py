@@ -10,6 +10,7 @@ from tocsin.server.migrations.revision_0001 import (
     channels,
     flows,
     hooks,
+    inputs,
     limits,
     notifiers,
     routing,
@@ -35,7 +36,19 @@ END $$
 
 def upgrade() -> None:
     """Make every table; on PostgreSQL also what numbers the log."""
-    for room in (routing, store, flows, triggers, hooks, automations, notifiers, channels, tally, limits):
+    for room in (
+        routing,
+        store,
+        flows,
+        inputs,
+        triggers,
+        hooks,
+        automations,
+        notifiers,
+        channels,
+        tally,
+        limits,
+    ):
         room.make()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(NEXT_SEQ)
