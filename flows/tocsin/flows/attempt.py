@@ -10,7 +10,7 @@ from typing import Any, Final
 from tocsin.flows.changes import Columns, propose
 from tocsin.flows.decide import Context
 from tocsin.flows.entrypoint import load
-from tocsin.flows.errors import Deferred, Superseded
+from tocsin.flows.errors import Deferred, Parked, Superseded
 from tocsin.flows.flows import Flow
 from tocsin.flows.ledger import Ledger
 from tocsin.flows.states import failed
@@ -49,7 +49,7 @@ def _ended(flow: Flow[..., Any], run: Columns, entered: Watcher | None) -> int:
         result = flow.resume(run)
         if inspect.iscoroutine(result):
             asyncio.run(_watched(result, entered))
-    except Deferred:
+    except (Deferred, Parked):
         return DONE
     except Superseded:
         raise
