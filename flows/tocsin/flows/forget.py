@@ -11,6 +11,7 @@ from tocsin.events.errors import NotFound
 from tocsin.events.ids import derive
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.events.topics import EVENTS
+from tocsin.flows.artifact_tables import ArtifactRow
 from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, load
 from tocsin.flows.runs import Refusal
 from tocsin.flows.states import HELD
@@ -20,7 +21,7 @@ from tocsin.store.tables import LogEntry
 
 
 def delete_run(session: Session, run_id: UUID, *, cause: Cause = OUTSIDE, now: datetime) -> Refusal | None:
-    """Delete a run that no process works at, with its tasks, log lines and subflow runs; why it is left, else None.
+    """Delete a run that no process works at, with its tasks, lines, artifacts, subflow runs; why it is left, else None.
 
     One that was deleted before stays so. Raises NotFound for one that never was.
     """
@@ -44,6 +45,7 @@ def _forget(session: Session, run_id: UUID) -> None:
         _forget(session, child)
     tasks = select(TASK_RUN.c.id).where(TASK_RUN.c.flow_run_id == run_id)
     _delete(session, LogLine, (col(LogLine.flow_run_id) == run_id) | col(LogLine.task_run_id).in_(tasks))
+    _delete(session, ArtifactRow, (col(ArtifactRow.flow_run_id) == run_id) | col(ArtifactRow.task_run_id).in_(tasks))
     _delete(session, Rerun, col(Rerun.flow_run_id) == run_id)
     session.connection().execute(delete(TASK_RUN).where(TASK_RUN.c.flow_run_id == run_id))
     session.connection().execute(delete(FLOW_RUN).where(FLOW_RUN.c.id == run_id))

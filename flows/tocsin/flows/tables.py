@@ -224,5 +224,8 @@ class CacheEntry(SQLModel, table=True):
 
 
 # The tables of areas with a module of their own: whoever knows this room's tables knows them too.
+import tocsin.flows.artifact_tables  # noqa: E402
+import tocsin.flows.block_tables  # noqa: E402
 import tocsin.flows.input_tables  # noqa: E402
 import tocsin.flows.limit_tables  # noqa: E402
+import tocsin.flows.variable_tables  # noqa: E402

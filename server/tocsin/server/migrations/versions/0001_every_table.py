@@ -6,7 +6,9 @@ Revision 0001, the first. Frozen: it names no table of the code, which goes on c
 from alembic import op
 
 from tocsin.server.migrations.revision_0001 import (
+    artifacts,
     automations,
+    blocks,
     channels,
     flows,
     hooks,
@@ -48,6 +50,8 @@ def upgrade() -> None:
         channels,
         tally,
         limits,
+        artifacts,
+        blocks,
     ):
         room.make()
     if op.get_bind().dialect.name == "postgresql":
