@@ -13,6 +13,7 @@ from tocsin.flows.book import Book
 
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
+    from tocsin.flows.task_runners import TaskRunner
 
 LOOK_S: Final = 1.0
 """How often a flow run that begins tasks looks what others want of it."""
@@ -38,6 +39,8 @@ class FlowContext:
         self.waiting: dict[str, dict[str, Any]] = {}
         self.inner: dict[str, dict[str, Any]] = {}
         self.futures: list[Future[Any]] = []
+        self.runner: TaskRunner | None = None
+        """What its submitted tasks are handed to; None: the pool that all flows of this process share."""
         self.is_async = False
         self.held_back = False
         self._looked = time.monotonic()

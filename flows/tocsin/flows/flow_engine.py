@@ -1,6 +1,7 @@
 """How a flow runs: its row, its function, the tasks it submitted, tries, the end. A generator of steps, see `steps`."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.ids import uuid7
 from tocsin.flows import results
+from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns
 from tocsin.flows.context import FlowContext, flow_context, in_flow
 from tocsin.flows.decide import Context
@@ -16,7 +18,6 @@ from tocsin.flows.errors import Deferred, HeldBack, Parked, Superseded
 from tocsin.flows.flow_requests import FindSubflow, Recall, Report, Reported, RestartSubflow, StartRun, TryAgain
 from tocsin.flows.futures import Future, found, resolved
 from tocsin.flows.keys import input_hash
-from tocsin.flows.book import Book
 from tocsin.flows.ledger import current
 from tocsin.flows.logs import get_run_logger, heard
 from tocsin.flows.portable import portable, shown
@@ -59,10 +60,21 @@ def run_flow(flow: "Flow[..., Any]", named: Mapping[str, Any], claimed: Columns 
     entered.is_async = flow.is_async
     with heard(flow.log_prints):
         arguments = yield from _validated(flow, entered, named)
-        value = yield from _tries(flow, entered, arguments)
+        value = yield from _staffed(flow, entered, _tries(flow, entered, arguments))
     if parent is not None and entered.key is not None:
         parent.done[entered.key] = {"kind": "memory", "value": value}
     return value
+
+
+def _staffed(flow: "Flow[..., Any]", context: FlowContext, steps: Steps) -> Steps:
+    """The result of `steps`, with the flow's task runner at work meanwhile."""
+    if flow.task_runner is None:
+        return (yield from steps)
+    context.runner = yield Do(flow.task_runner.__enter__)
+    try:
+        return (yield from steps)
+    finally:
+        yield Do(partial(flow.task_runner.__exit__, *sys.exc_info()))
 
 
 def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str, Any]) -> Steps:

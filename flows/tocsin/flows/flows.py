@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from tocsin.flows.changes import Columns
 from tocsin.flows.flow_engine import run_flow
@@ -11,6 +11,9 @@ from tocsin.flows.parameters import Parameters
 from tocsin.flows.retries import DelaySpec, delays
 from tocsin.flows.steps import drive, drive_async
 from tocsin.flows.tasks import checked_name, checked_retries, checked_tags, checked_timeout
+
+if TYPE_CHECKING:
+    from tocsin.flows.task_runners import TaskRunner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +40,7 @@ class Flow(Generic[P, R]):
         tags: Iterable[str] = (),
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,
+        task_runner: "TaskRunner | None" = None,
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
@@ -49,6 +53,7 @@ class Flow(Generic[P, R]):
         self.tags = checked_tags(self.name, tags)
         self.timeout_s = checked_timeout(self.name, timeout_seconds, self.is_async)
         self.validate_parameters = validate_parameters
+        self.task_runner = task_runner
         self.parameters = Parameters(f'flow "{self.name}"', fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -72,6 +77,7 @@ class Flow(Generic[P, R]):
             "tags": self.tags,
             "timeout_seconds": self.timeout_s,
             "validate_parameters": self.validate_parameters,
+            "task_runner": self.task_runner,
         }
         return Flow(self.fn, **(given | options))
 
@@ -94,6 +100,7 @@ def flow(
     tags: Iterable[str] = (),
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,
+    task_runner: "TaskRunner | None" = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(fn: Callable[P, R] | None = None, /, **options: Any) -> Any:
     """Make a function a flow; the options are those of `Flow`."""

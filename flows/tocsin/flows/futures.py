@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tocsin.events.errors import Invalid
 from tocsin.flows.errors import UpstreamFailed
-from tocsin.flows.pool import LOOP, POOL
+from tocsin.flows.pool import LOOP, lent, lent_here
 
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Future(Generic[R]):
             raise Invalid(f"task run {self.name}: a coroutine that waits with .result() blocks the others; await it")
         ended = threading.Event()
         self.outcome.add_done_callback(lambda _: ended.set())
-        with POOL.lent():
+        with lent():
             ended.wait(timeout)
 
     def done(self) -> bool:
@@ -54,9 +54,16 @@ class Future(Generic[R]):
         return self.outcome.done()
 
     def __await__(self) -> Generator[Any, None, R]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> R:
         import asyncio
 
-        return asyncio.wrap_future(self.outcome).__await__()
+        if not self.outcome.done():
+            async with lent_here():
+                await asyncio.gather(asyncio.wrap_future(self.outcome), return_exceptions=True)
+        value: R = self.outcome.result(0)
+        return value
 
     def __repr__(self) -> str:
         return f"<Future of {self.name}: {'done' if self.done() else 'under way'}>"
@@ -129,22 +136,3 @@ def result_for(task: str, future: Future[Any]) -> Any:
     except (Exception, CancelledError) as error:
         why = f"upstream task run {future.name!r} failed with {type(error).__name__}: {error}"
         raise UpstreamFailed(f'task "{task}" did not run: {why}') from error
-
-
-def when_done(futures: list[Future[Any]], then: Callable[[], None]) -> None:
-    """Call `then` once, when the last of them has ended: at once when all have."""
-    left = len(futures)
-    lock = threading.Lock()
-
-    def ended(_: "Outcome[Any]") -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            last = left == 0
-        if last:
-            then()
-
-    if not futures:
-        then()
-    for future in futures:
-        future.outcome.add_done_callback(ended)

@@ -1,15 +1,19 @@
 """One engine for functions that block and functions that await.
 
 An engine is a generator of steps: what to wait for, never how. `drive` takes the steps in this thread, `drive_async`
-in an event loop. The engine itself reads the same from top to bottom for both.
+in an event loop, `submitting` in whichever thread of a pool is free. The engine reads the same for all of them.
 """
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future as Outcome
 from concurrent.futures import wait as wait_for_all
 from typing import Any, Protocol
+
+from tocsin.flows.pool import LOOP, lent, lent_here
 
 # Any below: steps carry the results of users' functions.
 
@@ -66,8 +70,26 @@ class Call:
             return await self.function(*self.args, **self.kwargs)
 
 
-class Sleep:
-    """A pause."""
+class Pause(ABC):
+    """A step that needs no thread while it waits."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def block(self) -> Any:
+        """Wait in this thread."""
+
+    @abstractmethod
+    async def suspend(self) -> Any:
+        """Wait in the running event loop."""
+
+    @abstractmethod
+    def park(self, then: Callable[[], None]) -> None:
+        """Call `then`, which does not block, when it is over: perhaps at once, perhaps from another thread."""
+
+
+class Sleep(Pause):
+    """A pause of some seconds."""
 
     __slots__ = ("seconds",)
 
@@ -76,14 +98,20 @@ class Sleep:
 
     def block(self) -> None:
         """Sleep here."""
-        time.sleep(self.seconds)
+        with lent():
+            time.sleep(self.seconds)
 
     async def suspend(self) -> None:
         """Let the loop do something else."""
-        await asyncio.sleep(self.seconds)
+        async with lent_here():
+            await asyncio.sleep(self.seconds)
+
+    def park(self, then: Callable[[], None]) -> None:
+        """Have the loop call `then`."""
+        LOOP.later(self.seconds, then)
 
 
-class Await:
+class Await(Pause):
     """The end of some futures, however they end."""
 
     __slots__ = ("outcomes",)
@@ -93,11 +121,36 @@ class Await:
 
     def block(self) -> None:
         """Wait here."""
-        wait_for_all(self.outcomes)
+        with lent():
+            wait_for_all(self.outcomes)
 
     async def suspend(self) -> None:
         """Wait without holding the loop."""
-        await asyncio.gather(*map(asyncio.wrap_future, self.outcomes), return_exceptions=True)
+        async with lent_here():
+            await asyncio.gather(*map(asyncio.wrap_future, self.outcomes), return_exceptions=True)
+
+    def park(self, then: Callable[[], None]) -> None:
+        """Have the last of them call `then`."""
+        when_all_done(self.outcomes, then)
+
+
+def when_all_done(outcomes: Sequence["Outcome[Any]"], then: Callable[[], None]) -> None:
+    """Call `then` once, when the last of them has ended: at once when all have."""
+    left = len(outcomes)
+    lock = threading.Lock()
+
+    def ended(_: "Outcome[Any]") -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            then()
+
+    if not outcomes:
+        then()
+    for outcome in outcomes:
+        outcome.add_done_callback(ended)
 
 
 def drive(steps: Steps) -> Any:
@@ -114,8 +167,8 @@ def drive(steps: Steps) -> Any:
             advance, answer = steps.throw, error
 
 
-async def drive_async(steps: Steps) -> Any:
-    """The engine's result, every step awaited."""
+async def drive_async(steps: Steps, call: Callable[[Call], Awaitable[Any]] = Call.suspend) -> Any:
+    """The engine's result, every step awaited; `call` is how the user's function is called."""
     advance, answer = steps.send, None
     while True:
         try:
@@ -123,6 +176,6 @@ async def drive_async(steps: Steps) -> Any:
         except StopIteration as end:
             return end.value
         try:
-            advance, answer = steps.send, await step.suspend()
+            advance, answer = steps.send, await (call(step) if isinstance(step, Call) else step.suspend())
         except BaseException as error:  # handed to the engine, which decides
             advance, answer = steps.throw, error

@@ -1,15 +1,16 @@
-"""Tasks beside the caller: handed to threads or to the event loop as soon as their inputs are there."""
+"""Tasks beside the caller: handed to the task runner of their flow as soon as their inputs are there."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future as Outcome
-from contextvars import Context, copy_context
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tocsin.events.errors import Invalid
 from tocsin.flows.context import flow_context
-from tocsin.flows.futures import Future, Futures, Unmapped, found, when_done
-from tocsin.flows.pool import LOOP, POOL
-from tocsin.flows.steps import drive, drive_async
+from tocsin.flows.futures import Future, Futures, Unmapped, found
+from tocsin.flows.pool import POOL, Pool
+from tocsin.flows.steps import Call, Pause, Step, drive, drive_async, when_all_done
 from tocsin.flows.task_engine import run_task
 from tocsin.flows.trace import Trace
 
@@ -21,17 +22,96 @@ Arguments = tuple[Any, ...]
 Named = Mapping[str, Any]
 
 
-def submit(task: "Task[..., Any]", args: Arguments, kwargs: Named) -> Future[Any]:
-    """The future of a run of the task that begins when the futures among its arguments are done."""
+class Submission:
+    """A task run that was submitted: its engine, in the context of whoever submitted it.
+
+    One of `here`, `step_by_step` and `awaited` runs it, once, and tells its future how it ended.
+    """
+
+    def __init__(self, task: "Task[..., Any]", trace: Trace, args: Arguments, kwargs: Named) -> None:
+        self.task = task
+        self.ledger = trace.ledger
+        self.outcome: Outcome[Any] = Outcome()
+        self.outcome.set_running_or_notify_cancel()  # nobody who stops waiting for it takes it back
+        self.context = copy_context()
+        self._steps = run_task(task, trace, args, dict(kwargs))
+        self._advance: Callable[[Any], Step] = self._steps.send
+        self._answer: Any = None
+
+    def here(self) -> None:
+        """Run it in this thread, to its end."""
+        try:
+            value = self.context.run(drive, self._steps)
+        except BaseException as error:  # whoever asks for the result is told
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(value)
+
+    def step_by_step(self, pool: Pool, call: Callable[[Call], Any] = Call.block) -> None:
+        """Run it in this thread of the pool; while it only waits, the thread does something else.
+
+        `call` is how the user's function is called.
+        """
+        try:
+            pause = self.context.run(self._go, call)
+        except StopIteration as end:
+            self.outcome.set_result(end.value)
+        except BaseException as error:  # whoever asks for the result is told
+            self.outcome.set_exception(error)
+        else:
+            pause.park(partial(pool.put_back, partial(self.step_by_step, pool, call)))
+
+    async def awaited(self, call: Callable[[Call], Awaitable[Any]] = Call.suspend) -> None:
+        """Run it in this event loop; the caller has entered its context."""
+        try:
+            value = await drive_async(self._steps, call)
+        except BaseException as error:  # whoever asks for the result is told
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(value)
+
+    def _go(self, call: Callable[[Call], Any]) -> Pause:
+        """Take steps until one only waits. Raises StopIteration with the result, or what the engine raises."""
+        while True:
+            step = self._advance(self._answer)
+            self._advance, self._answer = self._steps.send, None
+            if isinstance(step, Pause):
+                return step
+            try:
+                self._answer = call(step) if isinstance(step, Call) else step.block()
+            except BaseException as error:  # handed to the engine, which decides
+                self._advance, self._answer = self._steps.throw, error
+
+
+def submit(task: "Task[..., Any]", args: Arguments, kwargs: Named, index: int | None = None) -> Future[Any]:
+    """The future of a run of the task that begins when the futures among its arguments are done.
+
+    `index`: its element's place in a map.
+    """
     flow = flow_context.get()
     trace = task.trace(flow)
-    future: Future[Any] = Future(trace.row["name"], trace.row["id"], Outcome())
+    submission = Submission(task, trace, args, kwargs)
+    future: Future[Any] = Future(trace.row["name"], trace.row["id"], submission.outcome)
+    inputs = found((*args, *kwargs.values()))
+    if flow is None or flow.runner is None:
+        start = partial(in_pool, POOL, submission)
+    else:
+        start = partial(flow.runner.take, submission)
+        if flow.runner.in_line:
+            for each in inputs:
+                each.wait()
     if flow is not None:
         flow.futures.append(future)
-    context = copy_context()
-    begin = lambda: _hand_over(task, future.outcome, trace, args, kwargs, context)  # noqa: E731 - a thunk
-    when_done(found((*args, *kwargs.values())), begin)
+    when_all_done([each.outcome for each in inputs], start)
     return future
+
+
+def in_pool(pool: Pool, submission: Submission) -> None:
+    """Run it in a thread, or in the event loop if it is a coroutine, as one of those that the pool has places for."""
+    if submission.task.is_async:
+        pool.put_coroutine(submission.awaited, submission.context)
+    else:
+        pool.put(partial(submission.step_by_step, pool))
 
 
 def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named) -> Futures[Any]:
@@ -43,23 +123,11 @@ def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named) -> Futures[An
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "none of them is a list"
         raise Invalid(f'task "{task.name}".map goes through lists of one length, and got {shown}')
     return Futures(
-        submit(task, (), {name: _constant(named[name]) if c is None else c[index] for name, c in columns.items()})
-        for index in range(next(iter(lengths.values())))
+        submit(
+            task, (), {name: _constant(named[name]) if c is None else c[place] for name, c in columns.items()}, place
+        )
+        for place in range(next(iter(lengths.values())))
     )
-
-
-def _hand_over(
-    task: "Task[..., Any]", outcome: "Outcome[Any]", trace: Trace, args: Arguments, kwargs: Named, context: Context
-) -> None:
-    if task.is_async:
-
-        async def run() -> None:
-            await _report_async(outcome, drive_async(run_task(task, trace, args, dict(kwargs))))
-
-        context.run(LOOP.put, run)
-    else:
-        work = lambda: drive(run_task(task, trace, args, dict(kwargs)))  # noqa: E731 - a thunk, not a function of ours
-        POOL.put(lambda: context.run(_report, outcome, work))
 
 
 def _elements(value: Any) -> Sequence[Any] | None:
@@ -75,21 +143,3 @@ def _elements(value: Any) -> Sequence[Any] | None:
 
 def _constant(value: Any) -> Any:
     return value.value if isinstance(value, Unmapped) else value
-
-
-def _report(outcome: "Outcome[Any]", work: Callable[[], Any]) -> None:
-    try:
-        value = work()
-    except BaseException as error:  # whoever asks for the result is told
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(value)
-
-
-async def _report_async(outcome: "Outcome[Any]", work: Coroutine[Any, Any, Any]) -> None:
-    try:
-        value = await work
-    except BaseException as error:  # whoever asks for the result is told
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(value)
