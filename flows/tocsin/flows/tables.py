@@ -137,14 +137,14 @@ class DeploymentRow(SQLModel, table=True):
     schedules: list[dict[str, Any]] = Field(default_factory=list, sa_type=Json)
     tags: list[str] = Field(default_factory=list, sa_type=Json)
     paused: bool = False
+    concurrency_limit: int | None = None
+    collision_strategy: str = "ENQUEUE"
     version: int = 1
     created: datetime = Field(sa_type=UtcDateTime)
     updated: datetime = Field(sa_type=UtcDateTime)
 
 
 class WorkPool(SQLModel, table=True):
-    concurrency_limit: int | None = None
-    collision_strategy: str = "ENQUEUE"
     """Where runs wait for workers. `concurrency`: how many may run at once over all workers (None: no bound).
 
     `type`: what starts them; `template`: the choices that this type leaves.
@@ -171,14 +171,14 @@ class WorkQueue(SQLModel, table=True):
     pool: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     paused: bool = False
+    priority: int = 100
+    concurrency: int | None = None
     created: datetime = Field(sa_type=UtcDateTime)
 
 
 class WorkerRow(SQLModel, table=True):
     """A worker that serves a pool; it is alive while its lease is. `slots`: runs that it does at once.
 
-    priority: int = 100
-    concurrency: int | None = None
     `queues`: those that it serves; None: all of its pool.
     """
 
