@@ -14,6 +14,7 @@ from sqlmodel import Session, col
 
 from tocsin.events.clock import Clock
 from tocsin.events.ids import uuid7
+from tocsin.flows.presence import presence_of
 from tocsin.store import leases, tables
 from tocsin.store.engine import Store
 
@@ -37,12 +38,14 @@ class Heart:
         """`also` is called with each renewal, in its transaction, with the lease's name."""
         self.name = f"{kind}:{uuid7()}"
         self._store, self._clock, self._also = store, clock, also
+        self._presence = presence_of(store, clock, kind)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Take the lease and begin to renew it."""
         self.beat()
+        self._presence.take(self.name)
         self._thread = threading.Thread(target=self._run, name="tocsin-heart", daemon=True)
         self._thread.start()
 
@@ -58,6 +61,7 @@ class Heart:
         self._stopped.set()
         if self._thread:
             self._thread.join()
+            self._presence.leave()
         table = tables.Lease
         with self._store.begin() as session:
             session.connection().execute(delete(table).where(col(table.name) == self.name))

@@ -1,10 +1,11 @@
 """Finds what nobody else tells of: runs whose process is gone, runs that nobody takes, pauses that nobody ends."""
 
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Table, delete, exists, select
+from sqlalchemy import ColumnElement, Table, delete, exists, select, update
 from sqlmodel import Session, col
 
 from tocsin.flows.changes import (
@@ -33,18 +34,33 @@ _REASON: Final = "its process fell silent: the lease is over"
 _WAITS: Final = frozenset({StateType.SCHEDULED, StateType.PAUSED})
 _WATCHED: Final = sorted(kind.value for kind in HELD | _WAITS)
 
+Lost = Callable[[ColumnElement[str]], ColumnElement[bool]]
+"""Which leases, of the column, nobody holds any more."""
+
 
 def sweep(session: Session, now: datetime) -> list[UUID]:
     """Make runs whose lease is over CRASHED, with the tasks and subflows in them; their ids.
 
     A run that waited for a retry inside such a process is given to the workers again. At most 500 runs a call.
     """
-    found = [_end(session, run, now) for run in _left(session, FLOW_RUN, now)]
-    for task in _left(session, TASK_RUN, now):
-        crash_task(session, task, None, crashed(_REASON), now)
     lease = tables.Lease
+    found = _crashed(session, lambda held: ~_alive(held, now), _REASON, now)
     ours = col(lease.name).startswith("process:") | col(lease.name).startswith("worker:")
     session.connection().execute(delete(lease).where(ours, col(lease.expires) < now - KEPT))
+    return found
+
+
+def bury(session: Session, leases: Collection[str], reason: str, now: datetime) -> list[UUID]:
+    """The same for what these leases hold, whose holders are known to be dead. The leases are over."""
+    table = tables.Lease
+    session.connection().execute(update(table).where(col(table.name).in_(leases)).values(expires=now))
+    return _crashed(session, lambda held: held.in_(leases), reason, now)
+
+
+def _crashed(session: Session, lost: Lost, reason: str, now: datetime) -> list[UUID]:
+    found = [_end(session, run, reason, now) for run in _left(session, FLOW_RUN, lost)]
+    for task in _left(session, TASK_RUN, lost):
+        crash_task(session, task, None, crashed(reason), now)
     return [run_id for run_id in found if run_id is not None]
 
 
@@ -81,26 +97,28 @@ def end_pauses(session: Session, now: datetime) -> list[UUID]:
     return [run["id"] for run in found if end_pause(session, dict(run), now)]
 
 
-def _end(session: Session, run: Columns, now: datetime) -> UUID | None:
+def _end(session: Session, run: Columns, reason: str, now: datetime) -> UUID | None:
     waits = run["state_type"] in _WAITS
     if waits and run["deployment"] is not None:
         give_back(session, run, now)
         return None
-    state = _never_again(StateType(run["state_type"])) if waits else crashed(_REASON)
+    state = _never_again(StateType(run["state_type"])) if waits else crashed(reason)
     verdict, after = propose(session, run["id"], state, Context(lease_lives=False), now)
     if not isinstance(verdict, Accept):
         return None
-    crash_inner(session, after, crashed(_REASON), now)
+    crash_inner(session, after, crashed(reason), now)
     run_id: UUID = run["id"]
     return run_id
 
 
-def _left(session: Session, table: Table, now: datetime) -> list[dict[str, Any]]:  # Any: values of the columns
-    lease = tables.Lease
-    alive = exists().where(col(lease.name) == table.c.lease, col(lease.expires) > now)
+def _alive(held: ColumnElement[str], now: datetime) -> ColumnElement[bool]:
+    return exists().where(col(tables.Lease.name) == held, col(tables.Lease.expires) > now)
+
+
+def _left(session: Session, table: Table, lost: Lost) -> list[dict[str, Any]]:  # Any: values of the columns
     statement = (
         select(table)
-        .where(table.c.state_type.in_(_WATCHED), table.c.lease.is_not(None), ~alive)
+        .where(table.c.state_type.in_(_WATCHED), table.c.lease.is_not(None), lost(table.c.lease))
         .order_by(table.c.id)
         .limit(BATCH)
     )
