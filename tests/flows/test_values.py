@@ -1,129 +1,16 @@
 """Hashes, results, delays, parameters, portable values: the pure parts around a run."""
 
-import subprocess
-import sys
-import threading
-from dataclasses import dataclass
 from datetime import date, timedelta
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.events.errors import Invalid, Unavailable
-from tocsin.flows import results
-from tocsin.flows.keys import input_hash
+from tocsin.events.errors import Invalid
 from tocsin.flows.parameters import Parameters
 from tocsin.flows.portable import clean, portable, small
 from tocsin.flows.retries import delays
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
-
-
-class Colour(Enum):
-    RED = 1
-    BLUE = 2
-
-
-@dataclass
-class Point:
-    x: int
-    y: int
-
-
-DIFFERENT = [
-    (1, True),
-    (1, 1.0),
-    (1, "1"),
-    (b"a", "a"),
-    ([1, 2], (1, 2)),
-    ([1, 2], [2, 1]),
-    (["ab"], ["a", "b"]),
-    ([["a"], "b"], [["a", "b"]]),
-    ({"a": 1}, {"a": 2}),
-    (Colour.RED, Colour.BLUE),
-    (Point(1, 2), Point(2, 1)),
-    (None, "None"),
-    (date(2024, 1, 1), "2024-01-01"),
-    (Path("a"), "a"),
-]
-
-
-@pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_different_inputs_have_different_hashes(one: Any, other: Any) -> None:
-    assert input_hash({"x": one}) != input_hash({"x": other})
-    assert input_hash({"x": one}) == input_hash({"x": one})
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({1, 2, 3}, {3, 2, 1}), (Point(1, 2), Point(1, 2))],
-    ids=["order of a mapping", "order of a set", "equal dataclasses"],
-)
-def test_equal_inputs_have_equal_hashes(one: Any, other: Any) -> None:
-    assert input_hash({"x": one}) == input_hash({"x": other})
-
-
-def test_tables_hash_by_content() -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    assert input_hash({"df": frame}) == input_hash({"df": frame.copy()})
-    assert input_hash({"df": frame}) != input_hash({"df": frame.assign(b=["x", "z"])})
-    assert input_hash({"df": frame}) != input_hash({"df": frame.rename(columns={"a": "c"})})
-
-
-def test_a_hash_is_the_same_in_another_process() -> None:
-    program = (
-        "from tocsin.flows.keys import input_hash; print(input_hash({'x': {'a', 'b', ('c', 1.5)}, 'y': {'k': None}}))"
-    )
-    seen = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize(
-    "value", [threading.Lock(), lambda: 1, (entry for entry in "ab")], ids=["lock", "lambda", "generator"]
-)
-def test_an_input_without_a_stable_form_is_refused_by_name(value: Any) -> None:
-    with pytest.raises(Invalid, match="argument 'connection'"):
-        input_hash({"connection": value})
-
-
-@given(json_values)
-def test_a_kept_result_comes_back_as_it_was(value: Any) -> None:
-    back = results.fetch(results.keep(value))
-    assert back == value
-    assert repr(back) == repr(value)
-
-
-@pytest.mark.parametrize(
-    "value", [(1, 2), {1: "a"}, float("inf"), b"x", Point(1, 2), {"a": (1,)}, "x" * 100_000, "\ud800"]
-)
-def test_what_json_would_change_is_pickled(value: Any) -> None:
-    reference = results.keep(value)
-    assert results.fetch(reference) == value
-    assert reference["kind"] in ("pickle", "json-file")
-
-
-def test_a_result_that_was_tampered_with_is_not_read(home: Path) -> None:
-    reference = results.keep((1, 2))
-    (home / "results" / reference["file"]).write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(Unavailable, match="not what was written"):
-        results.fetch(reference)
-    (home / "results" / reference["file"]).unlink()
-    with pytest.raises(Unavailable, match="TOCSIN_HOME"):
-        results.fetch(reference)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +35,8 @@ class FlowContext:
         self.resumes = resumes
         self.key: str | None = None
         self.log_prints = log_prints
+        self.parameters: Mapping[str, Any] = {}
+        """As its function gets them."""
         self.done: dict[str, Any] = {}
         self.waiting: dict[str, dict[str, Any]] = {}
         self.inner: dict[str, dict[str, Any]] = {}

@@ -20,7 +20,7 @@ from tocsin.flows.limits import apply_limits
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.queues import DEFAULT as QUEUE
 from tocsin.flows.queues import create_queue
-from tocsin.flows.results import same_after_json
+from tocsin.flows.serializers import same_after_json
 from tocsin.flows.tables import DeploymentRow
 from tocsin.flows.tasks import checked_name
 from tocsin.store import log

@@ -59,7 +59,7 @@ def run_flow(flow: "Flow[..., Any]", named: Mapping[str, Any], claimed: Columns 
         return entered.value
     entered.is_async = flow.is_async
     with heard(flow.log_prints):
-        arguments = yield from _validated(flow, entered, named)
+        arguments = entered.parameters = yield from _validated(flow, entered, named)
         value = yield from _staffed(flow, entered, _tries(flow, entered, arguments))
     if parent is not None and entered.key is not None:
         parent.done[entered.key] = {"kind": "memory", "value": value}

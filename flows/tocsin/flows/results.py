@@ -1,89 +1,116 @@
-"""Results that outlive their process: JSON in the row when nothing is lost by it, else a pickle beside the database.
+"""Results that outlive their process: small JSON in the row, else a file in a storage.
 
-A pickle runs code when it is read. So it is read only from our own folder, and only when its hash is the one that
-the row tells: whoever can write the database is trusted, whoever can write the folder alone is not.
+A pickle runs code when it is read, so it is read only when we know who wrote it. From our own folder: when its hash is
+the one that the row tells; whoever can write the database is trusted, whoever can write the folder alone is not. From
+any other storage: when it was signed, too, with a key that stands neither there nor in the database.
 """
 
-import hashlib
 import json
-import math
-import os
-import pickle
-from pathlib import Path
+from hashlib import sha256
 from typing import Any, Final
 
 from tocsin.events.errors import Invalid, Unavailable
-from tocsin.store.home import home
+from tocsin.flows.keeping import KEPT_AS_NEEDED, Keeping
+from tocsin.flows.serializers import JSON, KNOWN, PICKLE, SAFE, Serializer, same_after_json
+from tocsin.flows.storage import configured, storage_at, without_password
 
 INLINE: Final = 64_000
 """Characters of JSON that still go into the row."""
 
-# Any below: a result is whatever the user's function returned.
+_PURPOSE: Final = "result"
+
+# Any below: a result is whatever the user's function returned, a reference is JSON.
+Reference = dict[str, Any]
 
 
-def keep(value: Any) -> dict[str, Any]:
-    """Keep `value`; the answer goes into the row and `fetch` reads it. Raises Invalid when it cannot be pickled."""
-    if same_after_json(value):
+def keep(value: Any, how: Keeping = KEPT_AS_NEEDED, name: str | None = None) -> Reference:
+    """Keep `value`, in a file of this `name` (default: its hash); the answer goes into the row and `fetch` reads it.
+
+    Raises Invalid when it cannot be written down, Unavailable when the storage does not take it.
+    """
+    if how.serializer is None and how.storage is None and name is None and same_after_json(value):
         text = json.dumps(value)
         if len(text) <= INLINE:
             return {"kind": "json", "text": text}
-        return _write("json-file", text.encode())
+    writer = how.serializer or (JSON if same_after_json(value) else PICKLE)
     try:
-        body = pickle.dumps(value, protocol=5)
-    except Exception as error:  # pickling runs the __reduce__ of any object, which may raise anything
-        raise Invalid(f"a result of type {type(value).__name__} cannot be kept: {error}") from error
-    return _write("pickle", body)
+        body = writer.dumps(value)
+    except Invalid:
+        raise
+    except Exception as error:  # a serializer of the user's may raise anything
+        raise Invalid(f"a result of type {type(value).__name__} cannot be kept by {writer.name}: {error}") from error
+    return _stored(body, writer, how.storage if how.storage is not None else configured(), name)
 
 
-def fetch(reference: dict[str, Any]) -> Any:
-    """The value behind a reference. Raises Unavailable when its file is missing or is not what was written."""
+def fetch(reference: Reference, how: Keeping = KEPT_AS_NEEDED) -> Any:
+    """The value behind a reference; `how` it was kept knows serializers of the user's own.
+
+    Raises Unavailable when its file is missing, is not what was written, or cannot be read here.
+    """
     if reference["kind"] == "memory":
         return reference["value"]
     if reference["kind"] == "json":
         return json.loads(reference["text"])
-    body = _read(reference)
-    return json.loads(body) if reference["kind"] == "json-file" else pickle.loads(body)  # noqa: S301 - hash checked
-
-
-def same_after_json(value: Any) -> bool:
-    """Whether JSON brings back exactly this value: no tuple for a list, no text for a number's key, no NaN."""
-    kind = type(value)
-    if value is None or kind in (bool, int):
-        return True
-    if kind is str:
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-    if kind is float:
-        return math.isfinite(value)
-    if kind is list:
-        return all(same_after_json(entry) for entry in value)
-    return kind is dict and all(type(key) is str and same_after_json(entry) for key, entry in value.items())
-
-
-def _write(kind: str, body: bytes) -> dict[str, Any]:
-    digest = hashlib.sha256(body).hexdigest()
-    target = _folder() / digest
-    if not target.exists():
-        draft = target.with_name(f"{digest}.{os.getpid()}.{id(body):x}")
-        with draft.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    return {"kind": kind, "file": digest, "sha256": digest, "bytes": len(body)}
-
-
-def _read(reference: dict[str, Any]) -> bytes:
-    file = _folder() / Path(reference["file"]).name
+    reader = _reader(reference, how)
+    body = _read(reference, how)
     try:
-        body = file.read_bytes()
-    except OSError as error:
-        raise Unavailable(f"result {file}: {error.strerror}; was it kept under another TOCSIN_HOME?") from error
-    if hashlib.sha256(body).hexdigest() != reference["sha256"]:
-        raise Unavailable(f"result {file}: its contents are not what was written")
+        return reader.loads(body)
+    except Exception as error:  # reading a pickle imports and builds what it names, and may raise anything
+        why = f"{type(error).__name__}: {error}"
+        raise Unavailable(f"result {reference['file']} cannot be read by {reader.name}: {why}") from error
+
+
+def size(reference: Reference) -> int:
+    """Bytes that the result takes, wherever it lies."""
+    return len(reference["text"]) if reference["kind"] == "json" else int(reference.get("bytes", 0))
+
+
+def _stored(body: bytes, writer: Serializer, url: str, name: str | None) -> Reference:
+    digest = sha256(body).hexdigest()
+    reference: Reference = {"kind": "file", "file": name or digest, "sha256": digest, "bytes": len(body)}
+    reference |= {"serializer": writer.name, "storage": without_password(url)}
+    if url and writer.name not in SAFE:
+        from tocsin.store.secrets import signature  # only for pickles outside our own folder
+
+        reference["signature"] = signature(_PURPOSE, _signed(reference))
+    storage_at(url).write(reference["file"], body)
+    return reference
+
+
+def _reader(reference: Reference, how: Keeping) -> Serializer:
+    name = reference["serializer"]
+    if how.serializer is not None and how.serializer.name == name:
+        return how.serializer
+    if name not in KNOWN:
+        raise Unavailable(f"result {reference['file']}: its serializer {name!r} is not the one of this task")
+    return KNOWN[name]
+
+
+def _read(reference: Reference, how: Keeping) -> bytes:
+    _check_signature(reference)
+    body = storage_at(_way_to(reference["storage"], how)).read(reference["file"])
+    if sha256(body).hexdigest() != reference["sha256"]:
+        raise Unavailable(f"result {reference['file']}: its contents are not what was written")
     return body
 
 
-def _folder() -> Path:
-    folder = home() / "results"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+def _check_signature(reference: Reference) -> None:
+    if not reference["storage"] or reference["serializer"] in SAFE:
+        return
+    from tocsin.store.secrets import is_signed
+
+    if not is_signed(reference.get("signature", ""), _PURPOSE, _signed(reference)):
+        why = "it is not signed with a key of this machine; set TOCSIN_SECRET_KEY to the same on all"
+        raise Unavailable(f"result {reference['file']} in {reference['storage']}: {why}")
+
+
+def _signed(reference: Reference) -> bytes:
+    return f"{reference['serializer']} {reference['sha256']}".encode()
+
+
+def _way_to(kept: str, how: Keeping) -> str:
+    """The storage's address as it is configured here, with the password that no row has."""
+    for url in (how.storage, configured()):
+        if url and without_password(url) == kept:
+            return url
+    return kept

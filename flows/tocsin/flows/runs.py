@@ -29,7 +29,7 @@ from tocsin.flows.decide import Accept, Context
 from tocsin.flows.deployments import get_deployment
 from tocsin.flows.input_tables import RunInput
 from tocsin.flows.inputs import check_input
-from tocsin.flows.results import same_after_json
+from tocsin.flows.serializers import same_after_json
 from tocsin.flows.states import (
     HELD,
     PAUSED,

@@ -227,6 +227,7 @@ class CacheEntry(SQLModel, table=True):
 import tocsin.flows.artifact_tables  # noqa: E402
 import tocsin.flows.block_tables  # noqa: E402
 import tocsin.flows.input_tables  # noqa: E402
+import tocsin.flows.cache_tables  # noqa: E402, F401
 import tocsin.flows.limit_tables  # noqa: E402
 import tocsin.flows.presence_tables  # noqa: E402
 import tocsin.flows.variable_tables  # noqa: E402

@@ -40,13 +40,13 @@ def run_task(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs
     if task.plain and (trace.flow is None or not trace.flow.resumes):
         return (yield from _tries(task, trace, args, kwargs, None))
     named = task.parameters.bind(args, kwargs)
-    trace, done = reuse.resumed(task, trace, named)
+    trace, done = yield from reuse.resumed(task, trace, named)
     if done is not None:
         return done[0]
-    key, hit = yield from reuse.looked_up(task, trace, named)
+    claim, hit = yield from reuse.looked_up(task, trace, named)
     if hit is not None:
         return hit[0]
-    return (yield from _tries(task, trace, args, kwargs, key))
+    return (yield from reuse.flown(claim, trace, _tries(task, trace, args, kwargs, claim)))
 
 
 def _inputs(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -61,7 +61,7 @@ def _inputs(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs:
 
 
 def _tries(
-    task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], cache_key: str | None
+    task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], claim: reuse.Claim | None
 ) -> Steps:
     if trace.resumed:  # whoever resumed its flow run early wants it now
         trace.later(awaiting_retry(trace.ledger.clock.now(), "its flow run is resumed", trace.state.fault))
@@ -82,7 +82,7 @@ def _tries(
             yield Do(partial(trace.settle, crashed(interrupted(error))))
             raise
         else:
-            yield from _completed(task, trace, value, cache_key)
+            yield from _completed(task, trace, value, claim)
             return value
 
 
@@ -110,11 +110,10 @@ def _failed(task: "Task[..., Any]", trace: Trace, error: Exception) -> Steps:
     return seconds_until(state.scheduled, trace.ledger.clock.now())
 
 
-def _completed(task: "Task[..., Any]", trace: Trace, value: Any, cache_key: str | None) -> Steps:
-    deployed = trace.flow is not None and trace.flow.deployed
-    reference = (yield Do(lambda: reuse.kept(trace, value))) if deployed or cache_key else None
+def _completed(task: "Task[..., Any]", trace: Trace, value: Any, claim: reuse.Claim | None) -> Steps:
+    reference = yield from reuse.kept(task, trace, value, claim)
     yield Do(lambda: trace.settle(completed(), result=reference))
-    yield from reuse.remembered(task, trace, value, reference, cache_key)
+    yield from reuse.remembered(task, trace, value, reference, claim)
 
 
 def interrupted(error: BaseException) -> str:

@@ -2,28 +2,27 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from functools import update_wrapper
-from types import CodeType
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
 from tocsin.flows import submitting
-from tocsin.flows.cache import CacheContext, Caching, KeyFunction
+from tocsin.flows.cache import Caching, KeyFunction, checked_expiration
+from tocsin.flows.cache_policies import CachePolicy, as_policy
+from tocsin.flows.cache_policies import task_input_hash as task_input_hash
 from tocsin.flows.context import FlowContext, flow_context
 from tocsin.flows.futures import Future, Futures
-from tocsin.flows.keys import input_hash
+from tocsin.flows.keeping import keeping
 from tocsin.flows.ledger import current
 from tocsin.flows.parameters import Parameters
 from tocsin.flows.retries import DelaySpec, delays
+from tocsin.flows.serializers import Serializer
 from tocsin.flows.steps import drive, drive_async
 from tocsin.flows.task_engine import run_task
 from tocsin.flows.trace import Trace
-
-if TYPE_CHECKING:
-    from tocsin.flows.cache_policies import CachePolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,8 +52,14 @@ class Task(Generic[P, R]):
         tags: Iterable[str] = (),
         timeout_seconds: float | None = None,
         cache_key_fn: KeyFunction | None = None,
-        cache_policy: "CachePolicy | None" = None,
+        cache_policy: CachePolicy | KeyFunction | None = None,
         cache_expiration: timedelta | None = None,
+        refresh_cache: bool = False,
+        persist_result: bool | None = None,
+        result_storage: str | None = None,
+        result_serializer: str | Serializer | None = None,
+        result_storage_key: str | None = None,
+        cache_result_in_memory: bool = True,
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
@@ -67,11 +72,20 @@ class Task(Generic[P, R]):
         self.log_prints = log_prints
         self.tags = checked_tags(self.name, tags)
         self.timeout_s = checked_timeout(self.name, timeout_seconds, self.is_async)
-        self.caching = Caching(cache_key_fn, cache_policy, cache_expiration)
-        self.plain = cache_key_fn is None and cache_policy is None
+        owner, cached = f'task "{self.name}"', cache_key_fn is not None or cache_policy is not None
+        lasts = checked_expiration(owner, cache_expiration, cached)
+        self.caching = Caching(cache_key_fn, as_policy(owner, cache_policy), lasts, refresh_cache)
+        self.keeping = keeping(
+            owner,
+            persist_result=persist_result,
+            result_storage=result_storage,
+            result_serializer=result_serializer,
+            result_storage_key=result_storage_key,
+            cache_result_in_memory=cache_result_in_memory,
+            cached=cached,
+        )
+        self.plain = self.caching.plain and self.keeping.plain
         self.parameters = Parameters(f'task "{self.name}"', fn)
-        if cache_expiration is not None and self.plain:
-            raise Invalid(f'task "{self.name}": cache_expiration without cache_key_fn or cache_policy caches nothing')
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it now; a coroutine function gives a coroutine. Futures among the arguments are waited for."""
@@ -111,6 +125,12 @@ class Task(Generic[P, R]):
             "cache_key_fn": self.caching.key_fn,
             "cache_policy": self.caching.policy,
             "cache_expiration": self.caching.expiration,
+            "refresh_cache": self.caching.refresh,
+            "persist_result": self.keeping.persist,
+            "result_storage": self.keeping.storage,
+            "result_serializer": self.keeping.serializer,
+            "result_storage_key": self.keeping.name,
+            "cache_result_in_memory": self.keeping.in_memory,
         }
         return Task(self.fn, **(given | options))
 
@@ -140,20 +160,20 @@ def task(
     tags: Iterable[str] = (),
     timeout_seconds: float | None = None,
     cache_key_fn: KeyFunction | None = None,
-    cache_policy: "CachePolicy | None" = None,
+    cache_policy: CachePolicy | KeyFunction | None = None,
     cache_expiration: timedelta | None = None,
+    refresh_cache: bool = False,
+    persist_result: bool | None = None,
+    result_storage: str | None = None,
+    result_serializer: str | Serializer | None = None,
+    result_storage_key: str | None = None,
+    cache_result_in_memory: bool = True,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(fn: Callable[P, R] | None = None, /, **options: Any) -> Any:
     """Make a function a task; the options are those of `Task`."""
     if fn is not None:
         return Task(fn, **options)
     return lambda function: Task(function, **options)
-
-
-def task_input_hash(context: CacheContext, arguments: Mapping[str, Any]) -> str:
-    """A `cache_key_fn`: the same task, with the same code and the same inputs."""
-    code = hashlib.sha256(_code_bytes(context.task.fn.__code__)).hexdigest()[:16]
-    return f"{context.task_key}:{code}:{input_hash(arguments)}"
 
 
 def checked_name(kind: str, name: str) -> str:
@@ -188,11 +208,3 @@ def checked_timeout(owner: str, timeout_s: float | None, is_async: bool) -> floa
         raise Invalid(f'"{owner}": timeout_seconds must be above zero, not {timeout_s}')
     return float(timeout_s)
 
-
-def _code_bytes(code: CodeType) -> bytes:
-    inner = b"".join(
-        _code_bytes(constant) if isinstance(constant, CodeType) else repr(constant).encode("utf-8", "replace")
-        for constant in code.co_consts
-        if not isinstance(constant, frozenset)  # its order changes from process to process
-    )
-    return code.co_code + b"|".join(name.encode() for name in code.co_names) + inner

@@ -3,6 +3,7 @@
 There may be several keys: all open, the first one seals. `tocsin.store.resealing` brings what is stored to the first.
 """
 
+import hmac
 import os
 import re
 from contextlib import suppress
@@ -54,6 +55,16 @@ def reseal(token: str) -> str:
         ) from error
 
 
+def signature(purpose: str, body: bytes) -> str:
+    """What only the holder of the key can write under `body` (HMAC-SHA256, hexadecimal); another for each purpose."""
+    return _signature(_keys()[0], purpose, body)
+
+
+def is_signed(signed: str, purpose: str, body: bytes) -> bool:
+    """Whether `signed` is the signature of `body` by any of the keys."""
+    return any(hmac.compare_digest(signed, _signature(key, purpose, body)) for key in _keys())
+
+
 def add_key() -> Path:
     """Put a new key before those of the key file, from now on it seals; where the file is.
 
@@ -78,12 +89,20 @@ def _fernet() -> MultiFernet:
 
 def _fernets() -> list[Fernet]:
     """The keys of the environment (comma separated, the first one seals), else those in `secret.key`, one a line."""
-    listed = os.environ.get(KEYS, "")
-    keys = [key.strip() for key in listed.split(",") if key.strip()] or _own_keys(home() / FILE)
     try:
-        return [Fernet(key) for key in keys]
+        return [Fernet(key) for key in _keys()]
     except ValueError as error:
         raise Invalid(f"{KEYS}: a key is 32 random bytes in URL-safe base64 (44 characters)") from error
+
+
+def _keys() -> list[str]:
+    listed = os.environ.get(KEYS, "")
+    return [key.strip() for key in listed.split(",") if key.strip()] or _own_keys(home() / FILE)
+
+
+def _signature(key: str, purpose: str, body: bytes) -> str:
+    own = hmac.digest(key.encode(), f"tocsin {purpose}".encode(), "sha256")  # what seals does not sign, too
+    return hmac.digest(own, body, "sha256").hex()
 
 
 def _own_keys(path: Path) -> list[str]:

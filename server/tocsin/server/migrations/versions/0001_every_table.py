@@ -8,6 +8,7 @@ from alembic import op
 from tocsin.server.migrations.revision_0001 import (
     artifacts,
     automations,
+    cache,
     blocks,
     channels,
     flows,
@@ -43,6 +44,7 @@ def upgrade() -> None:
         routing,
         store,
         flows,
+        cache,
         presence,
         inputs,
         triggers,
