@@ -127,7 +127,7 @@ class SessionLock:
         try:
             self._raw = self._store.engine.raw_connection()
             self._raw.detach()
-            connection = self._raw.driver_connection
+            connection = self._raw.dbapi_connection
             connection.autocommit = True
             connection.execute(_LOCK, (lock_key(self._lease),))
             session, now = connection.execute(_SESSION).fetchone()[0], self._clock.now()
@@ -146,7 +146,7 @@ class SessionLock:
                     return
                 self._lock()
                 continue
-            ready, _, _ = select.select([self._inner, self._raw.driver_connection], [], [])
+            ready, _, _ = select.select([self._inner, self._raw.dbapi_connection], [], [])
             if self._inner in ready:
                 return
             self._let_go()
@@ -163,7 +163,7 @@ class SessionLock:
         raw, self._raw = self._raw, None
         if raw is not None:
             with suppress(OSError):
-                os.close(raw.driver_connection.fileno())
+                os.close(raw.dbapi_connection.fileno())
 
 
 def lock_key(lease: str) -> int:
