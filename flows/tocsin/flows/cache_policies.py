@@ -6,7 +6,7 @@ cache_policy=INPUTS - "debug"           whatever `debug` is
 cache_policy=lambda context, arguments: f"day {arguments['day']}"
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -36,13 +36,14 @@ class CachePolicy:
         return self
 
     def __add__(self, other: "CachePolicy | KeyFunction") -> "CachePolicy":
-        return Sum((*_parts(self), *_parts(as_policy("the sum", other))))
+        policies = (*_parts(self), *_parts(as_policy("the sum", other)))
+        return Sum(policies) if len(policies) > 1 else policies[0] if policies else NO_CACHE
 
-    def __sub__(self, names: "str | list[str] | tuple[str, ...] | set[str]") -> "CachePolicy":
-        left_out = frozenset([names] if isinstance(names, str) else names)
-        if not all(isinstance(name, str) for name in left_out):
+    def __sub__(self, names: str | Collection[str]) -> "CachePolicy":
+        left_out = [names] if isinstance(names, str) else names
+        if not isinstance(left_out, Collection) or not all(isinstance(name, str) for name in left_out):
             raise Invalid(f"{self!r} - {names!r}: what is left out of a cache policy is the name of an argument")
-        return self.without(left_out)
+        return self.without(frozenset(left_out))
 
 
 class Inputs(CachePolicy):

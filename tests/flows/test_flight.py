@@ -1,0 +1,351 @@
+"""Of all that want the result of one key, one computes it: in threads, in loops, in processes."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.flows.conftest import Book
+from tocsin.events.clock import ManualClock
+from tocsin.flows import flow, results, task
+from tocsin.flows.cache_policies import INPUTS
+from tocsin.flows.cache_requests import EndFlight, FindCached, Found, TakeFlight
+from tocsin.flows.cache_tables import CacheFlight
+from tocsin.flows.flight import PATIENCE, may_wait
+from tocsin.flows.tables import CacheEntry
+from tocsin.store import leases
+
+ROOT = Path(__file__).parents[2]
+
+
+def both(*calls: Callable[[], Any]) -> list[Any]:
+    """What the calls give, made at the same time."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result(60) for future in [pool.submit(call) for call in calls]]
+
+
+def flights(book: Book) -> int:
+    return len(book.rows(CacheFlight))
+
+
+def test_of_many_at_once_one_computes(book: Book) -> None:
+    seen: list[int] = []
+    others = threading.Event()
+
+    @task(cache_policy=INPUTS)
+    def slow(number: int) -> tuple[int, int]:
+        seen.append(number)
+        assert others.wait(60)
+        return number, len(seen)
+
+    @flow
+    def many() -> list[tuple[int, int]]:
+        futures = [slow.submit(1) for _ in range(5)]
+        until(lambda: names(book).count("Pending") == 4)
+        others.set()
+        return [future.result() for future in futures]
+
+    assert many() == [(1, 1)] * 5
+    assert sorted(names(book)) == ["Cached"] * 4 + ["Completed"]
+    assert flights(book) == 0
+
+
+def test_a_loop_is_free_while_its_task_waits(quick: Book) -> None:
+    seen: list[int] = []
+
+    @task(cache_policy=INPUTS)
+    async def slow() -> int:
+        seen.append(1)
+        await asyncio.sleep(0)
+        while names(quick).count("Pending") < 2:
+            await asyncio.sleep(0.005)
+        return len(seen)
+
+    @flow
+    async def many() -> list[int]:
+        return await asyncio.gather(slow(), slow(), slow())
+
+    assert asyncio.run(many()) == [1, 1, 1]
+    assert flights(quick) == 0
+
+
+def test_when_the_one_fails_another_takes_over(quick: Book) -> None:
+    seen: list[int] = []
+    others = threading.Event()
+
+    @task(cache_policy=INPUTS)
+    def flaky() -> int:
+        seen.append(1)
+        if len(seen) == 1:
+            assert others.wait(60)
+            raise ValueError("the first fails")
+        return len(seen)
+
+    @flow
+    def many() -> list[Any]:
+        futures = [flaky.submit() for _ in range(3)]
+        until(lambda: names(quick).count("Pending") == 2)
+        others.set()
+        for future in futures:
+            future.wait()
+        return sorted(str(future.exception() or future.result()) for future in futures)
+
+    assert many() == ["2", "2", "the first fails"]
+    assert flights(quick) == 0
+
+
+def test_a_task_that_wants_its_own_key_computes_it(quick: Book) -> None:
+    @task(cache_key_fn=lambda context, arguments: "the one key")
+    def down(number: int) -> int:
+        return down(number - 1) + 1 if number else 0
+
+    assert down(3) == 3
+    assert flights(quick) == 0
+
+
+def test_two_that_want_each_other_s_key_do_not_wait_for_ever(book: Book) -> None:
+    meet = threading.Barrier(2)
+
+    @task(cache_key_fn=lambda context, arguments: arguments["name"])
+    def crossing(name: str, other: str | None) -> str:
+        if other is None:
+            return name
+        meet.wait(60)
+        return name + crossing(other, None)
+
+    assert both(lambda: crossing("a", "b"), lambda: crossing("b", "a")) in (["ab", "ba"], ["aba", "ba"], ["ab", "bab"])
+    assert flights(book) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "waited_s", "waits"),
+    [
+        ("b", set(), 0, True),
+        ("b", {"a"}, 0, True),
+        ("b", {"b"}, 0, False),
+        ("b", {"c"}, 0, False),
+        ("b", {"a", "c"}, 0, False),
+        ("b", set(), PATIENCE.total_seconds(), False),
+    ],
+    ids=["holds nothing", "holds one before", "its own", "holds one behind", "one of several", "out of patience"],
+)
+def test_whoever_holds_keys_waits_only_for_later_ones(key: str, own: set[str], waited_s: float, waits: bool) -> None:
+    assert may_wait(key, frozenset(own), waited_s) is waits
+
+
+def test_along_any_chain_of_waiters_the_keys_grow() -> None:
+    """So there is no circle, whatever is held: each waits for a key behind all of his own."""
+    keys = ["a", "b", "c", "d"]
+    waits = {(own, wanted) for own in keys for wanted in keys if may_wait(wanted, frozenset([own]), 0)}
+    reached = waits
+    for _ in keys:
+        reached = reached | {(a, d) for a, b in reached for c, d in waits if b == c}
+    assert not {pair for pair in reached if pair[0] == pair[1]}
+
+
+# --- the requests ---
+
+
+class Desk:
+    """Asks as several task runs would, at times of its choice."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.clock = ManualClock(book.ledger.clock.now())
+
+    def lease(self, name: str, seconds: float = 10) -> str:
+        with self.book.store.begin() as session:
+            leases.acquire(session, name, "somebody", self.clock.now(), timedelta(seconds=seconds))
+        return name
+
+    def take(self, run: UUID, lease: str, **more: Any) -> Found:
+        request = TakeFlight(
+            key="k", task_run_id=run, lease=lease, flow_run_id=None, attempt=None, now=self.clock.now(), **more
+        )
+        first, again = (self.book.ledger.ask(request) for _ in range(2))
+        assert first == again, "asked twice, it answers the same"
+        found: Found = first
+        return found
+
+    def end(self, run: UUID, result: str | None = None) -> None:
+        reference = {"kind": "json", "text": result} if result else None
+        request = EndFlight(key="k", task_run_id=run, task_key="t", result=reference, now=self.clock.now())
+        for _ in range(2):
+            self.book.ledger.ask(request)
+
+    def look(self, **more: Any) -> Found:
+        found: Found = self.book.ledger.ask(FindCached(key="k", now=self.clock.now(), **more))
+        return found
+
+
+@pytest.fixture
+def desk(book: Book) -> Desk:
+    return Desk(book)
+
+
+ONE, OTHER = uuid4(), uuid4()
+
+
+def test_a_flight_is_one_run_s_until_it_ends(desk: Desk) -> None:
+    assert desk.look() == Found()
+    assert desk.take(ONE, desk.lease("one")).yours
+    assert desk.look().taken
+    assert desk.take(OTHER, desk.lease("other")).taken
+    desk.end(OTHER)
+    assert desk.look().taken, "nobody ends another one's flight"
+    desk.end(ONE, "1")
+    assert desk.look() == desk.take(OTHER, "other") == Found(result={"kind": "json", "text": "1"}, task_run_id=ONE)
+    assert flights(desk.book) == 0
+
+
+def test_a_flight_is_over_with_its_lease_and_a_late_report_is_no_harm(desk: Desk) -> None:
+    desk.take(ONE, desk.lease("one"))
+    desk.clock.advance(timedelta(seconds=11))
+    assert not desk.look().taken
+    assert desk.take(OTHER, desk.lease("other")).yours
+    desk.end(ONE, "1")
+    assert desk.look().result == {"kind": "json", "text": "1"}
+    assert flights(desk.book) == 1
+    desk.end(OTHER, "2")
+    assert [row.result["text"] for row in desk.book.rows(CacheEntry)] == ["2"]
+
+
+def test_a_flight_is_over_with_its_flow_run(desk: Desk) -> None:
+    @flow
+    def ended() -> None: ...
+
+    ended()
+    (run,) = desk.book.flow_runs()
+    desk.lease("one")
+    with desk.book.store.begin() as session:
+        row = {"key": "k", "task_run_id": ONE, "lease": "one", "since": desk.clock.now()}
+        session.add(CacheFlight(**row, flow_run_id=run.id, attempt=run.attempt))
+    assert not desk.look().taken
+
+
+def test_an_expired_or_lost_result_is_none(desk: Desk) -> None:
+    desk.end(ONE, "1")
+    assert desk.look(lost=ONE) == Found()
+    assert desk.take(OTHER, desk.lease("other"), lost=ONE).yours
+    assert desk.look(lost=ONE).taken
+
+
+# --- processes ---
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from tocsin.flows import task
+
+folder = Path(sys.argv[1])
+
+@task(cache_key_fn=lambda context, arguments: "shared")
+def slow():
+    (folder / f"ran-{sys.argv[2]}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.005)
+    return ("from", sys.argv[2])
+
+print(slow())
+"""
+
+
+def started(tmp_path: Path, name: str) -> "subprocess.Popen[str]":
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ran(tmp_path: Path) -> set[str]:
+    return {file.name.removeprefix("ran-") for file in tmp_path.glob("ran-*")}
+
+
+def test_another_process_waits_for_the_one_that_computes(book: Book, tmp_path: Path) -> None:
+    waits = threading.Event()
+
+    @task(cache_key_fn=lambda context, arguments: "shared")
+    def slow() -> tuple[str, str]:
+        assert waits.wait(60)
+        return "from", "here"
+
+    future = slow.submit()
+    until(lambda: flights(book) == 1)
+    process = started(tmp_path, "there")
+    until(lambda: names(book).count("Pending") == 1)
+    waits.set()
+    out, error = process.communicate(timeout=60)
+    assert out.strip() == str(future.result()) == "('from', 'here')", error
+    assert (ran(tmp_path), flights(book)) == (set(), 0)
+
+
+@pytest.mark.faults
+def test_another_process_takes_over_from_one_that_was_killed(book: Book, tmp_path: Path) -> None:
+    holder = started(tmp_path, "holder")
+    until(lambda: ran(tmp_path) == {"holder"})
+    waiter = started(tmp_path, "waiter")
+    until(lambda: names(book).count("Pending") == 1)
+    holder.kill()
+    holder.communicate()
+    (tmp_path / "go").touch()
+    out, error = waiter.communicate(timeout=60)
+    assert out.strip() == "('from', 'waiter')", error
+    assert ran(tmp_path) == {"holder", "waiter"}
+    assert flights(book) == 0
+
+
+WRITER = """
+import sys
+from tocsin.flows import task
+from tocsin.flows.cache_policies import INPUTS
+
+@task(cache_policy=INPUTS)
+def big(number):
+    return bytes([number]) * 3_000_000
+
+print("ready", flush=True)
+for number in range(200):
+    big(number)
+"""
+
+
+@pytest.mark.faults
+def test_a_process_that_is_killed_while_it_writes_leaves_no_half_result(
+    quick: Book, tmp_path: Path, home: Path
+) -> None:
+    script = tmp_path / "writer.py"
+    script.write_text(WRITER)
+    for least in (1, 3, 6):
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+        until(lambda: len(whole(home)) >= least)  # noqa: B023 - called at once
+        process.kill()
+        process.communicate()
+        assert [file.name for file in whole(home) if sha256(file.read_bytes()).hexdigest() != file.name] == []
+    for entry in quick.rows(CacheEntry):
+        assert len(results.fetch(entry.result)) == 3_000_000
+
+
+def whole(home: Path) -> list[Path]:
+    return [file for file in (home / "results").glob("*") if not file.name.startswith(".")]
+
+
+def names(book: Book) -> list[str]:
+    return [run.state_name for run in book.task_runs()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return when it is so; the test's time limit is the limit."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
