@@ -60,9 +60,19 @@ def cancel(session: Session, run: UUID, *, now: datetime) -> views.RunView:
     return views.RunView.model_validate(answer)
 
 
-def create_pool(session: Session, name: str, *, concurrency: int | None, now: datetime) -> views.WorkPoolView:
+def create_pool(
+    session: Session,
+    name: str,
+    *,
+    kind: str | None = None,
+    # Any: a template is JSON, which the model of the pool's type checks.
+    template: Mapping[str, Any] | None = None,
+    concurrency: int | None,
+    now: datetime,
+) -> views.WorkPoolView:
     """The work pool of this name, made when there is none. Raises Invalid."""
-    return views.WorkPoolView.model_validate(make_pool(session, name, concurrency=concurrency, now=now))
+    pool = make_pool(session, name, kind=kind, template=template, concurrency=concurrency, now=now)
+    return views.WorkPoolView.model_validate(pool)
 
 
 def apply_deployments(store: Store, deployments: Sequence[Deployment], now: datetime) -> list[views.DeploymentView]:

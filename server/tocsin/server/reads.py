@@ -1,6 +1,7 @@
 """The lists that the API and the command line show; each newest first and bounded."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.topics import DEAD_LETTERS
 from tocsin.flows.deployments import get_deployment, list_deployments
 from tocsin.flows.pools import list_pools
+from tocsin.flows.scaling import demand_of
 from tocsin.flows.tables import FlowRun, TaskRun
+from tocsin.flows.workers import list_workers
 from tocsin.notifiers.registry import list_notifiers
 from tocsin.server import views
 from tocsin.store.log import UNREAD
@@ -93,6 +96,23 @@ def deployment(session: Session, name: str) -> views.DeploymentView:
 def work_pools(session: Session) -> list[views.WorkPoolView]:
     """Work pools by name."""
     return [views.WorkPoolView.model_validate(row) for row in list_pools(session)]
+
+
+def workers(session: Session, now: datetime, *, pool: str | None = None, gone: bool = False) -> list[views.WorkerView]:
+    """Workers by name; those that live only, unless `gone`."""
+    return [views.WorkerView.model_validate(listed) for listed in list_workers(session, now, pool=pool, gone=gone)]
+
+
+def demand(session: Session, pool: str, now: datetime) -> views.DemandView:
+    """How much work waits in a pool. Raises NotFound."""
+    found = demand_of(session, pool, now)
+    return views.DemandView(
+        waiting=found.waiting,
+        running=found.running,
+        slots_free=found.slots_free,
+        oldest_wait_s=found.oldest_wait.total_seconds(),
+        room=found.room,
+    )
 
 
 def schedules(session: Session, *, deployment: str | None = None, limit: int = MOST) -> list[views.ScheduleView]:

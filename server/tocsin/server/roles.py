@@ -94,6 +94,7 @@ def _stream(parts: Parts) -> Iterator[Service]:
 
 def _dispatcher(parts: Parts) -> Iterator[Service]:
     from tocsin.automations.perform import Performer
+    from tocsin.flows.vigil import Vigil
     from tocsin.notifiers.dispatch import Dispatcher
     from tocsin.server.slack_listening import Listening
     from tocsin.server.sweeping import Sweeping
@@ -104,6 +105,7 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
     yield Service("slack", Listening(parts.store, parts.clock).serve)
     late_after = timedelta(seconds=parts.settings.late_after_s)
     yield Service("watchdog", Sweeping(parts.store, parts.clock, late_after).serve)
+    yield Service("vigil", Vigil(parts.store, parts.clock).serve)
     if parts.settings.kafka_bootstrap_servers:
         from tocsin.store.relay import Relay
 
@@ -116,11 +118,9 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
 
 
 def _worker(parts: Parts) -> Iterator[Service]:
-    from tocsin.flows.worker import Worker
+    from tocsin.server.working import worker_service
 
-    settings = parts.settings
-    worker = Worker(parts.store, settings.work_pool, limit=settings.worker_limit, clock=parts.clock)
-    yield Service("worker", worker.serve)
+    yield Service("worker", worker_service(parts))
 
 
 ROLES: Final[Mapping[str, Callable[[Parts], Iterator[Service]]]] = {
@@ -144,7 +144,7 @@ def services(names: Sequence[str], parts: Parts) -> list[Service]:
 
 
 async def run_roles(names: Sequence[str], settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Run these roles in this process until `stop` is set or a signal comes; returns within 20 s of it.
+    """Run these roles in this process until `stop` is set or a signal comes; returns within 20 s and a drain of it.
 
     Raises RoleDied when a service ends by itself, Invalid and Unavailable when the settings do not hold.
     """
@@ -156,8 +156,13 @@ async def run_roles(names: Sequence[str], settings: Settings, stop: asyncio.Even
             found = services(names, parts)
             if not ON_THE_BUS & set(names) or await topics_ready(parts.bus, stop):
                 with loaded():
-                    await run_services([*found, pulse(settings, names)], stop)
+                    await run_services([*found, pulse(settings, names)], stop, grace_of(names, settings))
         logger.info("stopped", roles=list(names))
+
+
+def grace_of(names: Sequence[str], settings: Settings) -> timedelta:
+    """How long these roles may take to stop: a worker lets its runs go on for a while."""
+    return GRACE + timedelta(seconds=settings.worker_drain) if "worker" in names else GRACE
 
 
 def pulse(settings: Settings, names: Sequence[str]) -> Service:

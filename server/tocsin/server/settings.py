@@ -110,6 +110,15 @@ class Settings(BaseSettings):
     late_after_s: float = Field(
         default=15.0, ge=0, description="How many seconds after its time a run that nobody has taken becomes `Late`."
     )
+    worker_queues: str = Field(
+        default="", description="Queues of the pool, comma separated, from which it takes them. Unset: from all."
+    )
+    worker_drain: float = Field(
+        default=0, ge=0, description="Seconds for which a worker that is stopped lets its runs go on."
+    )
+    worker_scale: str | None = Field(
+        default=None, description="`MIN:MAX`: a worker starts so many others as there is work for, instead of working."
+    )
     log_level: LogLevel = Field(default="INFO", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: lines for people on a terminal, JSON elsewhere."
@@ -157,7 +166,7 @@ def _clear(value: object) -> str | None:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-def load(**given: str | int | None) -> Settings:
+def load(**given: str | float | None) -> Settings:
     """The settings of this process; what is `given` (and not None) goes before the environment.
 
     Raises Invalid naming each variable that cannot be read.

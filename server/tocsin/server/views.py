@@ -110,9 +110,36 @@ class WorkPoolView(View):
 
     name: str
     type: str
+    template: dict[str, Any]
     paused: bool
     concurrency: int | None
     created: datetime
+
+
+class WorkerView(View):
+    """A worker: whether it lives, the runs it has at work, when it was heard of last."""
+
+    name: str
+    pool: str
+    queues: list[str] | None
+    slots: int
+    at_work: int
+    alive: bool
+    heard: datetime | None
+    host: str
+    pid: int
+    started: datetime
+    stopped: datetime | None
+
+
+class DemandView(View):
+    """How much work a pool has: runs that are due, and that run; what its workers and its own bound leave room for."""
+
+    waiting: int
+    running: int
+    slots_free: int
+    oldest_wait_s: float
+    room: int | None
 
 
 class ScheduleView(View):

@@ -28,6 +28,7 @@ from tocsin.server.api import (
     slack,
     sources,
     tail,
+    workers,
 )
 from tocsin.server.api.guard import Guard
 from tocsin.server.api.parameters import only_known
@@ -49,6 +50,7 @@ _ROUTERS: Final = (
     slack.router,
     routes.router,
     silences.router,
+    workers.router,
     incidents.router,
     deliveries.router,
     health.router,

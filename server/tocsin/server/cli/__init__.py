@@ -27,7 +27,7 @@ _COMMANDS: Final = (
     ("scheduler", "tocsin.server.cli.start:scheduler", _ROLES, "Emit the ticks of schedules."),
     ("processor", "tocsin.server.cli.start:processor", _ROLES, "Evaluate automations on the stream of events."),
     ("dispatcher", "tocsin.server.cli.start:dispatcher", _ROLES, "Perform actions and deliver notifications."),
-    ("worker", "tocsin.server.cli.start:worker", _ROLES, "Run deployments of one work pool."),
+    ("worker", "tocsin.server.cli.worker:app", _ROLES, "Run deployments of one work pool."),
     ("event", "tocsin.server.cli.event:app", _NOUNS, "Emit, follow and list events."),
     ("hook", "tocsin.server.cli.hook:app", _NOUNS, "Apply, list, try and remove hooks: events that others post."),
     ("automation", "tocsin.server.cli.automation:app", _NOUNS, "Plan, apply, list and explain automations."),

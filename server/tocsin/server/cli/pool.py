@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
 from tocsin.server.cli.out import Output, show_one, show_rows
+from tocsin.server.cli.payloads import json_object
 
 app = App(name="work-pool", help="Create and list work pools.")
 
@@ -17,12 +18,17 @@ def create(
     name: Annotated[str, Parameter(help="How workers and deployments will call it.")],
     /,
     *,
+    kind: Annotated[str | None, Parameter(name="--type", help="Where its runs run; default: process.")] = None,
+    template: Annotated[str | None, Parameter(help="Choices of that type, as JSON, or @FILE.")] = None,
     concurrency: Annotated[int | None, Parameter(help="Runs at once over all workers; default: no bound.")] = None,
     output: Output = "table",
 ) -> None:
-    """Create a work pool; one that is there keeps its runs and gets the new bound."""
+    """Create a work pool; one that is there keeps its runs and its type, and gets the new template and bound."""
+    chosen = json_object("--template", template) if template is not None else None
     with opened() as store, store.begin() as session:
-        view = commands.create_pool(session, name, concurrency=concurrency, now=datetime.now(UTC))
+        view = commands.create_pool(
+            session, name, kind=kind, template=chosen, concurrency=concurrency, now=datetime.now(UTC)
+        )
     show_one(view, output)
 
 

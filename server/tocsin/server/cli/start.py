@@ -34,13 +34,6 @@ def dispatcher() -> None:
     _run("dispatcher")
 
 
-def worker(
-    *, pool: Pool = None, limit: Annotated[int | None, Parameter(help="Runs under way at once.")] = None
-) -> None:
-    """Run deployments of one work pool, each run in a process of its own."""
-    _run("worker", work_pool=pool, worker_limit=limit)
-
-
 def demo(*, output: Told = "text") -> int:
     """Play one event's whole way on a database of its own: a flow fails, people are told, it recovers."""
     from tocsin.server.demo.program import main
