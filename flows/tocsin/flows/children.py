@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from typing import Final
 
-from tocsin.flows.far import WorkerDied
+from tocsin.flows.errors import WorkerDied
 
 FAREWELL_S: Final = 2.0
 """How long an idle process may take to go by itself."""

@@ -13,7 +13,7 @@ from tocsin.flows.book import Book
 
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
-    from tocsin.flows.task_runners import TaskRunner
+    from tocsin.flows.runner import TaskRunner
 
 LOOK_S: Final = 1.0
 """How often a flow run that begins tasks looks what others want of it."""

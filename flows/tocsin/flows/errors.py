@@ -9,6 +9,10 @@ class UpstreamFailed(TocsinError):
     """A task did not run, because the task whose result it needs failed; that one's error is the `__cause__`."""
 
 
+class WorkerDied(TocsinError):
+    """The process that a task's function ran in is gone; the message says how it ended."""
+
+
 class Superseded(Conflict):
     """This process no longer owns the run: it was given up as crashed, cancelled, or is being run elsewhere."""
 

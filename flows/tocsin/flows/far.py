@@ -22,12 +22,13 @@ from uuid import UUID
 import cloudpickle
 
 from tocsin.events.clock import SystemClock
-from tocsin.events.errors import Invalid, TocsinError, Unavailable
+from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.ids import uuid7
+from tocsin.flows import packing
 from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns
 from tocsin.flows.context import FlowContext, TaskContext, in_flow, task_context
-from tocsin.flows.logs import heard
+from tocsin.flows.logs import RUN_LOGGER, heard
 from tocsin.flows.request import Request
 from tocsin.flows.steps import Call
 from tocsin.store.bell import Bell
@@ -45,12 +46,12 @@ logger = logging.getLogger(__name__)
 # Any below: users' arguments and results.
 
 
-class WorkerDied(TocsinError):
-    """The process that a task ran in is gone."""
-
-
 class Parcel(NamedTuple):
-    """A call of a task's function. `fence`: under which attempt changes of tasks inside it may be stored."""
+    """A call of a task's function.
+
+    `fence`: under which attempt changes of tasks inside it may be stored; `level`: from which on the flow's process
+    hears loggers.
+    """
 
     task: "Task[..., Any]"
     args: tuple[Any, ...]
@@ -61,6 +62,7 @@ class Parcel(NamedTuple):
     flow_prints: bool
     fence: tuple[UUID, int] | None
     lease: str
+    level: int
 
 
 def packed(task: "Task[..., Any]", call: Call, timeout_s: float | None) -> bytes:
@@ -69,10 +71,20 @@ def packed(task: "Task[..., Any]", call: Call, timeout_s: float | None) -> bytes
     assert run is not None
     assert run.flow is not None
     flow = run.flow
-    lease = flow.run["lease"] or flow.ledger.lease
-    parcel = Parcel(task, call.args, call.kwargs, timeout_s, flow.run, run.run, flow.log_prints, flow.fence, lease)
+    parcel = Parcel(
+        task=task,
+        args=call.args,
+        kwargs=call.kwargs,
+        timeout_s=timeout_s,
+        flow_run=flow.run,
+        task_run=run.run,
+        flow_prints=bool(flow.log_prints),
+        fence=flow.fence,
+        lease=flow.run["lease"] or flow.ledger.lease,
+        level=logging.getLogger().getEffectiveLevel(),
+    )
     try:
-        body: bytes = cloudpickle.dumps(parcel)
+        body = packing.dumps(parcel)
     except Exception as error:  # pickling runs the __reduce__ of any object, which may raise anything
         raise Invalid(f'task "{task.name}": it cannot be sent to another process: {error}') from error
     return body
@@ -91,7 +103,7 @@ def perform(parcel: bytes, wire: Wire) -> bytes:
     book: FarBook | None = None
     try:
         call: Parcel = cloudpickle.loads(parcel)
-        book = FarBook(wire, call.lease)
+        book = FarBook(wire, call.lease, call.level)
         with book.written(), _belonging(call, book), heard(bool(call.task.log_prints or call.flow_prints)):
             return _told(_called(call), None)
     except BaseException as error:  # the flow's process raises it
@@ -109,9 +121,12 @@ def answered(book: Book, question: bytes) -> bytes:
 class FarBook(Book):
     """The book of a process that has no store: the flow's process writes for it."""
 
-    def __init__(self, wire: Wire, lease: str) -> None:
+    def __init__(self, wire: Wire, lease: str, level: int) -> None:
         super().__init__(SystemClock())
-        self._wire, self._lease = wire, lease
+        self._wire, self._lease, self._level = wire, lease, level
+        root = logging.getLogger()
+        if root.getEffectiveLevel() > level:
+            root.setLevel(level)
 
     @property
     def lease(self) -> str:
@@ -123,7 +138,12 @@ class FarBook(Book):
         with self._pen:
             if request.writes:
                 self.flush()
-            return unpacked(self._wire(cloudpickle.dumps(request)))
+            return unpacked(self._wire(packing.dumps(request)))
+
+    def line(self, line: Columns) -> None:
+        """Write a log line behind, if the flow's process would have heard it."""
+        if line["level"] >= self._level or line["logger"].startswith(RUN_LOGGER):
+            super().line(line)
 
     def bell(self, channel: str) -> Bell:
         """There is none here."""
@@ -142,7 +162,7 @@ class FarBook(Book):
         if (write := batch.write) is None:
             return
         try:
-            refused = unpacked(self._wire(cloudpickle.dumps(write)))
+            refused = unpacked(self._wire(packing.dumps(write)))
         except BaseException:
             self._give_back(batch)
             raise
@@ -189,7 +209,7 @@ def _told(value: Any, error: BaseException | None) -> bytes:
     if error is not None:
         return _error(error)
     try:
-        body: bytes = cloudpickle.dumps((value, None))
+        body = packing.dumps((value, None))
     except Exception as broken:  # as for `packed`
         return _error(Invalid(f"a result of type {type(value).__name__} cannot be sent to another process: {broken}"))
     return body
@@ -201,10 +221,10 @@ def _error(error: BaseException) -> bytes:
     note = f"\nin process {os.getpid()} on {socket.gethostname()}:\n{there}"
     try:
         error.add_note(note)
-        body: bytes = cloudpickle.dumps((None, error))
+        body = packing.dumps((None, error))
         cloudpickle.loads(body)
     except Exception:  # a class that cannot be pickled, or cannot be made again from its arguments
         plain = RuntimeError(f"{type(error).__name__}: {error}")
         plain.add_note(note)
-        body = cloudpickle.dumps((None, plain))
+        body = packing.dumps((None, plain))
     return body

@@ -13,7 +13,7 @@ from tocsin.flows.steps import drive, drive_async
 from tocsin.flows.tasks import checked_name, checked_retries, checked_tags, checked_timeout
 
 if TYPE_CHECKING:
-    from tocsin.flows.task_runners import TaskRunner
+    from tocsin.flows.runner import TaskRunner
 
 P = ParamSpec("P")
 R = TypeVar("R")

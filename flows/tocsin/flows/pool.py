@@ -206,6 +206,16 @@ class Loop:
                 self._thread.start()
             return self._loop
 
+    def stop(self) -> None:
+        """End the thread and close the loop, if it was started; nothing is left to run in it."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
 
 POOL = Pool()
 LOOP = Loop()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tocsin.flows import reuse, slots
 from tocsin.flows.context import TaskContext, task_context
 from tocsin.flows.decide import Context
-from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed
+from tocsin.flows.errors import Deferred, Terminated, UpstreamFailed, WorkerDied
 from tocsin.flows.futures import found, resolved, result_for
 from tocsin.flows.logs import heard
 from tocsin.flows.standstill import obeyed
@@ -102,7 +102,9 @@ def _failed(task: "Task[..., Any]", trace: Trace, error: Exception) -> Steps:
     delay = task.delays[min(trace.row["retries"], task.retries - 1)] if task.retries else timedelta()
     context = Context(retries_left_of=task.retries, retry_delay=delay)
     name = "TimedOut" if task.timeout_s is not None and isinstance(error, TimeoutError) else "Failed"
-    state: State = yield Do(lambda: trace.settle(failed(error, name), context))
+    last = trace.row["retries"] >= task.retries
+    end = crashed(str(error)) if last and isinstance(error, WorkerDied) else failed(error, name)
+    state: State = yield Do(lambda: trace.settle(end, context))
     if state.type is not StateType.SCHEDULED:
         return None
     if trace.flow is not None and trace.flow.deployed and delay >= SLEEPS_IN_PROCESS and state.scheduled:

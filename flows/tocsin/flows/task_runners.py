@@ -8,59 +8,19 @@ import asyncio
 import os
 import threading
 from functools import partial
-from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tocsin.events.errors import Invalid
 from tocsin.flows.children import Children
 from tocsin.flows.far import answered, packed, unpacked
 from tocsin.flows.pool import LIMIT, Pool
+from tocsin.flows.runner import Shared
+from tocsin.flows.runner import TaskRunner as TaskRunner
 from tocsin.flows.steps import Call
 from tocsin.flows.submitting import Submission, in_pool
 
-Broke = BaseException | None
-
-
-class TaskRunner(Protocol):
-    """What a flow needs of a runner."""
-
-    in_line: ClassVar[bool]
-    """Whether `take` returns only when the task has ended."""
-
-    def take(self, submission: Submission) -> None:
-        """Run it: its inputs are there. What comes of it goes into its future; nothing is raised."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: Broke, trace: TracebackType | None) -> None: ...
-
-
-class Shared:
-    """Begun by the first who enters, ended by the last who leaves, in any thread."""
-
-    def __init__(self) -> None:
-        self._users = 0
-        self._door = threading.Lock()
-
-    def __enter__(self) -> Self:
-        with self._door:
-            if self._users == 0:
-                self.start()
-            self._users += 1
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: Broke, trace: TracebackType | None) -> None:
-        with self._door:
-            self._users -= 1
-            if self._users == 0:
-                self.stop()
-
-    def start(self) -> None:
-        """Make ready what tasks will need."""
-
-    def stop(self) -> None:
-        """Give it up."""
+if TYPE_CHECKING:
+    from tocsin.flows.dask import DaskTaskRunner as DaskTaskRunner
 
 
 class SequentialTaskRunner(Shared):
@@ -91,8 +51,9 @@ class ThreadPoolTaskRunner(Shared):
         self.max_workers = checked_workers(type(self).__name__, max_workers)
         self._pool = Pool(max_workers)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
-        return type(self), (self.max_workers,)
+    def made_from(self) -> tuple[Any, ...]:
+        """The limit."""
+        return (self.max_workers,)
 
     def take(self, submission: Submission) -> None:
         """Run it when there is a place."""
@@ -121,12 +82,15 @@ class ProcessPoolTaskRunner(Shared):
 
     def __init__(self, max_workers: int | None = None) -> None:
         super().__init__()
-        self.max_workers = checked_workers(type(self).__name__, max_workers or os.cpu_count() or 1)
+        self.max_workers = checked_workers(
+            type(self).__name__, (os.cpu_count() or 1) if max_workers is None else max_workers
+        )
         self._pool = Pool(self.max_workers)
         self._children = Children()
 
-    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
-        return type(self), (self.max_workers,)
+    def made_from(self) -> tuple[Any, ...]:
+        """The limit."""
+        return (self.max_workers,)
 
     def take(self, submission: Submission) -> None:
         """Have its function called in a process when there is a place."""
@@ -153,3 +117,12 @@ def checked_workers(owner: str, number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise Invalid(f"{owner}: max_workers is a whole number from 1 up, not {number!r}")
     return number
+
+
+def __getattr__(name: str) -> Any:  # Any: a class
+    """`DaskTaskRunner`, which needs an extra, is imported when somebody asks for it."""
+    if name == "DaskTaskRunner":
+        from tocsin.flows.dask import DaskTaskRunner
+
+        return DaskTaskRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -89,10 +89,9 @@ class WaitingRoom:
             except AWAY as error:
                 logger.warning("slots could not be asked for, trying again: %s", error)
                 time.sleep(NET_S)
-            except Exception as error:  # a flaw of ours: whoever waits is told, for nobody else asks for them
-                logger.exception("slots cannot be asked for")
+            except BaseException as error:  # nobody waits for a thread that is gone
                 self._give_up(error)
-                return
+                raise
 
     def _listen(self) -> None:
         heard = self._ledger.bell(SLOTS)
