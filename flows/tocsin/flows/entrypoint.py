@@ -22,10 +22,7 @@ def load(entrypoint: str, path: str | None = None) -> Flow[..., Any]:
     place, _, name = entrypoint.rpartition(":")
     if not place or not name:
         raise Invalid(f"entrypoint {entrypoint!r}: write module:flow or path.py:flow")
-    folder = path or os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    module = _from_file(place, folder) if place.endswith(".py") else _from_name(place, folder)
+    module = module_at(place, path or os.getcwd())
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -33,6 +30,16 @@ def load(entrypoint: str, path: str | None = None) -> Flow[..., Any]:
         known = ", ".join(key for key, value in vars(module).items() if isinstance(value, Flow)) or "none"
         raise Invalid(f"entrypoint {entrypoint!r}: {name} is no flow; flows there: {known}")
     return found
+
+
+def module_at(place: str, folder: str) -> ModuleType:
+    """The module of this name, or of a file when `place` ends in `.py`; its imports are looked up in `folder`, too.
+
+    Raises Invalid when there is none. Errors of the module's own code come as they are.
+    """
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return _from_file(place, folder) if place.endswith(".py") else _from_name(place, folder)
 
 
 def of_flow(flow: Flow[..., Any]) -> tuple[str, str]:

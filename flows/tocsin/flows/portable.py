@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 LONGEST: Final = 500
@@ -11,6 +11,7 @@ MASK: Final = "********"
 _BIGGEST: Final = 2**63
 _PASSWORD_IN_URL: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)")
 _SECRET_NAME: Final = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
+_covers: list[Callable[[str], str]] = []
 
 
 def clean(text: str, longest: int = 2000) -> str:
@@ -40,8 +41,17 @@ def portable(value: Any, depth: int = 6) -> Any:  # Any: whatever a user passes,
 
 
 def masked(text: str) -> str:
-    """`text` with the passwords of addresses in it covered."""
-    return _PASSWORD_IN_URL.sub(rf"\1{MASK}", text) if "://" in text else text
+    """`text` with the passwords of addresses in it covered, and the secrets that this process knows."""
+    text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text) if "://" in text else text
+    for covering in _covers:
+        text = covering(text)
+    return text
+
+
+def cover(covering: Callable[[str], str]) -> None:
+    """From now on `masked` passes every text through `covering`, too: the redactor, once there are secrets to know."""
+    if covering not in _covers:
+        _covers.append(covering)
 
 
 def shown(value: Any, name: str = "") -> Any:

@@ -73,6 +73,7 @@ def remove_value(session: Session, name: str) -> None:
     if users := secret_users(session, name):
         raise Invalid(f'secret "{name}" is referred to by {", ".join(users)}; change or remove what refers to it first')
     session.delete(row)
+    session.flush()
 
 
 def secret_users(session: Session, name: str) -> tuple[str, ...]:
