@@ -106,7 +106,14 @@ def test_an_answer_comes_back_from_json_as_it_was(book: Book, request_: Request)
 
 
 def change(version: int, state: Any, at: datetime = NOW) -> Change:
-    book_row = {"id": TASK, "name": "load-0", "task_key": "m.load", "flow_run_id": RUN, "resume_key": "r"}
+    book_row = {
+        "id": TASK,
+        "name": "load-0",
+        "task_name": "load",
+        "task_key": "m.load",
+        "flow_run_id": RUN,
+        "resume_key": "r",
+    }
     trace = Trace(_Clocked(at), None, {**BLANK, **book_row, "created": NOW})  # type: ignore[arg-type]
     changes = [trace.step(running())]
     while len(changes) < version:

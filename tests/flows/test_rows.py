@@ -29,7 +29,14 @@ FULL: dict[str, Any] = {
 
 
 def row(**also: Any) -> Columns:
-    given = {"id": uuid7(), "name": "t-0", "task_key": "t", "state_type": "RUNNING", "state_name": "Running"}
+    given = {
+        "id": uuid7(),
+        "name": "t-0",
+        "task_name": "t",
+        "task_key": "t",
+        "state_type": "RUNNING",
+        "state_name": "Running",
+    }
     return columns_of(TaskRun, **(given | {"state_at": NOW, "created": NOW, "attempt": 1, "version": 1} | also))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -272,13 +272,13 @@ def test_an_async_task_that_takes_too_long_has_timed_out(quick: Book) -> None:
 
 
 REFUSED: list[tuple[str, Callable[[], object]]] = [
-    ("timeout_seconds needs an `async def`", lambda: task(timeout_seconds=1)(lambda: 1)),
+    ("timeout_seconds must be above zero", lambda: task(timeout_seconds=-1)(lambda: 1)),
     ("retries is a whole number", lambda: task(retries=-1)(lambda: 1)),
     ("retries is a whole number", lambda: flow(retries=1.5)(lambda: 1)),  # type: ignore[call-overload]
     ("name is printable text", lambda: flow(name=" ")(lambda: 1)),
     ("tag.*is printable", lambda: task(tags=["\0"])(lambda: 1)),
     ("51 tags, at most 50", lambda: task(tags=map(str, range(51)))(lambda: 1)),
-    ("caches nothing", lambda: double.with_options(cache_expiration=1)),
+    ("caches nothing", lambda: double.with_options(cache_expiration=timedelta(1))),
 ]
 
 

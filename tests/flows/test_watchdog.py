@@ -16,6 +16,7 @@ from tocsin.flows.ledger import Ledger
 from tocsin.flows.runs import create_run, get_run
 from tocsin.flows.states import StateType, awaiting_retry, fault_of, pending, running
 from tocsin.flows.tables import FlowRun, TaskRun
+from tocsin.flows.tasks import Task
 from tocsin.flows.trace import Trace
 from tocsin.flows.watchdog import KEPT, sweep
 from tocsin.flows.writing import Change
@@ -25,6 +26,10 @@ from tocsin.store.tables import Lease
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OVER = NOW + beat.TTL + timedelta(seconds=1)
+
+
+def no_op() -> None:
+    """Nothing."""
 
 
 def hold(session: Session, name: str) -> None:
@@ -79,7 +84,7 @@ def test_a_retry_that_waited_in_a_dead_process_is_given_to_the_workers(store: St
 
 def test_a_task_without_a_flow_crashes_too(book: Book) -> None:
     ledger = book.ledger
-    trace = Trace.new(ledger, None, uuid7(), "t-0", "t", ())
+    trace = Trace.new(ledger, None, uuid7(), "t-0", Task(no_op, name="t"))
     ledger.settle(trace.step(running()))
     with book.store.begin() as session:
         assert sweep(session, ledger.clock.now()) == []
@@ -111,7 +116,7 @@ def test_a_process_beats_while_it_lives(store: Store) -> None:
 
 def test_a_change_of_a_task_that_was_given_up_is_refused(book: Book) -> None:
     ledger = book.ledger
-    trace = Trace.new(ledger, None, uuid7(), "t-0", "t", ())
+    trace = Trace.new(ledger, None, uuid7(), "t-0", Task(no_op, name="t"))
     ledger.settle(trace.step(running()))
     with book.store.begin() as session:
         sweep(session, ledger.clock.now() + beat.TTL * 2)

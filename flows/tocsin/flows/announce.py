@@ -20,6 +20,8 @@ Labels = dict[str, str]
 def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, now: datetime) -> Event:
     """The event of a flow run's change; `run` holds the columns as they are after it."""
     payload = _payload(run, before, after) | _spans(run, after, now) | {"parameters": small(run["parameters"])}
+    if run["flow_version"]:
+        payload["flow_version"] = run["flow_version"]
     if after.type is StateType.PAUSED and run["waits_for"] is not None:
         payload["waits_for"] = run["waits_for"]
     if after.type is StateType.PAUSED and run["waits_until"] is not None:
@@ -29,7 +31,7 @@ def flow_run_event(run: Mapping[str, Any], before: State | None, after: State, n
 
 def task_run_event(run: Mapping[str, Any], flow: Mapping[str, Any] | None, before: State | None, after: State) -> Event:
     """The event of a task run's change; `flow` holds the columns of its flow run, if it has one."""
-    task = run["name"].rpartition("-")[0]
+    task = run["task_name"]
     related = [_labels(f"tocsin.task.{task}", "task", task), *_task_relations(flow), *_tags(run["tags"])]
     payload = _payload(run, before, after) | {"task_key": run["task_key"]}
     behind = {"depth": flow["depth"], "chain": flow["chain"]} if flow else {"depth": 0, "chain": ""}

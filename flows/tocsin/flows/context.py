@@ -14,6 +14,7 @@ from tocsin.flows.book import Book
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
     from tocsin.flows.runner import TaskRunner
+    from tocsin.flows.tasks import Task
 
 LOOK_S: Final = 1.0
 """How often a flow run that begins tasks looks what others want of it."""
@@ -44,6 +45,8 @@ class FlowContext:
         self.runner: TaskRunner | None = None
         """What its submitted tasks are handed to; None: the pool that all flows of this process share."""
         self.is_async = False
+        self.out_of_time = False
+        """Its function took too long in this attempt: nothing more begins in it."""
         self.held_back = False
         self._looked = time.monotonic()
         self._lock = threading.Lock()
@@ -75,6 +78,7 @@ class FlowContext:
             self._names.clear()
             self._ordinals.clear()
             self.futures = []
+            self.out_of_time = False
 
     def number(self, name: str) -> int:
         """How many runs of this name came before."""
@@ -93,12 +97,20 @@ class FlowContext:
 
 
 class TaskContext:
-    """A task run at work. `run` holds its columns."""
+    """A task run at work. `run` holds its columns; `call` is the task, and what its function was called with."""
 
-    __slots__ = ("flow", "log_prints", "run")
+    __slots__ = ("call", "flow", "log_prints", "run")
 
-    def __init__(self, run: dict[str, Any], flow: FlowContext | None, log_prints: bool) -> None:
-        self.run, self.flow, self.log_prints = run, flow, log_prints
+    def __init__(
+        self,
+        run: dict[str, Any],
+        flow: FlowContext | None,
+        log_prints: bool | None,
+        call: "tuple[Task[..., Any], tuple[Any, ...], Mapping[str, Any]] | None" = None,
+    ) -> None:
+        """`log_prints` None: as its flow."""
+        self.run, self.flow, self.call = run, flow, call
+        self.log_prints = (flow is not None and flow.log_prints) if log_prints is None else log_prints
 
 
 flow_context: ContextVar[FlowContext | None] = ContextVar("tocsin_flow_run", default=None)

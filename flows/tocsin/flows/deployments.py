@@ -14,6 +14,7 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows import entrypoint as entrypoints
 from tocsin.flows.changes import RUNS
+from tocsin.flows.checks import checked_name
 from tocsin.flows.flows import Flow
 from tocsin.flows.ledger import current
 from tocsin.flows.limits import apply_limits
@@ -22,7 +23,6 @@ from tocsin.flows.queues import DEFAULT as QUEUE
 from tocsin.flows.queues import create_queue
 from tocsin.flows.serializers import same_after_json
 from tocsin.flows.tables import DeploymentRow
-from tocsin.flows.tasks import checked_name
 from tocsin.store import log
 from tocsin.store.engine import Store, touch
 

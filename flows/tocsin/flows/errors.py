@@ -1,12 +1,33 @@
 """What a flow's author may want to catch apart."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from tocsin.events.errors import Conflict, TocsinError
+
+if TYPE_CHECKING:
+    from tocsin.flows.states import State
 
 
 class UpstreamFailed(TocsinError):
     """A task did not run, because the task whose result it needs failed; that one's error is the `__cause__`."""
+
+
+class Unsuccessful(TocsinError):
+    """A run came to another end than Completed without raising: `state` is that end."""
+
+    def __init__(self, message: str, state: "State") -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class OutOfTime(TimeoutError):
+    """A function did not end within its `timeout_seconds`; `run_id` is the run's."""
+
+    def __init__(self, seconds: float, run_id: UUID | None = None) -> None:
+        super().__init__(f"it did not end within {seconds:g} s")
+        self.run_id = run_id
 
 
 class WorkerDied(TocsinError):

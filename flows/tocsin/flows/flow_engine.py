@@ -1,40 +1,36 @@
 """How a flow runs: its row, its function, the tasks it submitted, tries, the end. A generator of steps, see `steps`."""
 
 import logging
-import sys
+import random
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.ids import uuid7
 from tocsin.flows import results
-from tocsin.flows.book import Book
-from tocsin.flows.changes import Columns
+from tocsin.flows.changes import Columns, state_of
 from tocsin.flows.context import FlowContext, flow_context, in_flow
 from tocsin.flows.decide import Context
-from tocsin.flows.errors import Deferred, HeldBack, Parked, Superseded
-from tocsin.flows.flow_requests import FindSubflow, Recall, Report, Reported, RestartSubflow, StartRun, TryAgain
-from tocsin.flows.futures import Future, found, resolved
-from tocsin.flows.keys import input_hash
-from tocsin.flows.ledger import current
+from tocsin.flows.errors import Deferred, OutOfTime, Parked, Superseded, Unsuccessful
+from tocsin.flows.flow_entry import Done, Entry
+from tocsin.flows.flow_reports import report, reported, try_again
+from tocsin.flows.flow_results import deferred_in, refuse_unseen, result_of
+from tocsin.flows.futures import found, resolved, result_for
+from tocsin.flows.hooks import told
+from tocsin.flows.keeping import rendered
 from tocsin.flows.logs import get_run_logger, heard
-from tocsin.flows.portable import portable, shown
-from tocsin.flows.standstill import until_resumed
-from tocsin.flows.states import (
-    PAUSED,
-    State,
-    StateType,
-    awaiting_retry,
-    completed,
-    crashed,
-    failed,
-    running,
-)
+from tocsin.flows.patience import wanted
+from tocsin.flows.run_states import RunState
+from tocsin.flows.states import State, StateType, awaiting_retry, crashed, failed
 from tocsin.flows.steps import Await, Call, Do, Sleep, Steps
-from tocsin.flows.task_engine import SLEEPS_IN_PROCESS, interrupted
+from tocsin.flows.tables import FlowRun
+from tocsin.flows.task_engine import EARLIER, SLEEPS_IN_PROCESS, interrupted
 from tocsin.flows.trace import seconds_until
+from tocsin.flows.verdicts import origin, tried_again
 
 if TYPE_CHECKING:
     from tocsin.flows.flows import Flow
@@ -42,78 +38,139 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Any below: users' arguments and results.
+Arguments = Mapping[str, Any]
 
 
-class _Done:
-    """A subflow run that an earlier attempt of its parent has completed."""
+class Started:
+    """A call of a flow: what it waits for (`after`), and, once it has begun, its run."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, after: tuple[Any, ...] = ()) -> None:
+        self.after = after
+        self.context: FlowContext | None = None
+
+    def ended(self, steps: Steps) -> Steps:
+        """The RunState in which the steps of the run end. Raises what kept it from beginning."""
+        try:
+            value = yield from steps
+        except Exception as error:
+            if self.context is None:
+                raise
+            return RunState(state_of(self.context.run), error=error)
+        return RunState(state_of(self.context.run) if self.context else EARLIER, value)
 
 
-def run_flow(flow: "Flow[..., Any]", named: Mapping[str, Any], claimed: Columns | None = None) -> Steps:
+def run_flow(
+    flow: "Flow[..., Any]", named: Arguments, claimed: Columns | None = None, started: Started | None = None
+) -> Steps:
     """The engine of one flow run; its result is the flow's. `claimed`: a stored run that a worker has taken."""
-    parent = flow_context.get()
-    entered = yield Do(lambda: _claimed(flow, claimed) if claimed else _entered(flow, parent, named))
-    if isinstance(entered, _Done):
-        return entered.value
-    entered.is_async = flow.is_async
-    with heard(flow.log_prints):
-        arguments = entered.parameters = yield from _validated(flow, entered, named)
-        value = yield from _staffed(flow, entered, _tries(flow, entered, arguments))
-    if parent is not None and entered.key is not None:
-        parent.done[entered.key] = {"kind": "memory", "value": value}
+    wanted()
+    started, parent = started or Started(), flow_context.get()
+    named = yield from _given(flow, named, started.after)
+    arguments = _validated(flow, named)
+    name = None if flow.run_name is None or isinstance(arguments, Invalid) else flow.run_name.render(arguments)
+    entry = Entry(flow, named, parent, name)
+    context = yield Do(entry.begun if claimed is None else partial(entry.claimed, claimed))
+    if isinstance(context, Done):
+        return context.value
+    started.context, context.is_async = context, flow.is_async
+    with heard(bool(flow.log_prints)):
+        if isinstance(arguments, Invalid):
+            yield from _refused(flow, context, arguments)
+            raise arguments
+        context.parameters = arguments
+        value = yield from _with_runner(flow, context, _tries(flow, context, arguments))
+    if parent is not None and context.key is not None:
+        parent.done[context.key] = {"kind": "memory", "value": value}
     return value
 
 
-def _staffed(flow: "Flow[..., Any]", context: FlowContext, steps: Steps) -> Steps:
-    """The result of `steps`, with the flow's task runner at work meanwhile."""
-    if flow.task_runner is None:
+def _given(flow: "Flow[..., Any]", named: Arguments, after: tuple[Any, ...]) -> Steps:
+    """The arguments with results in place of futures. Raises UpstreamFailed for one that failed: there is no run."""
+    futures = found((*named.values(), *after))
+    if not futures:
+        return named
+    yield Await([future.outcome for future in futures])
+    take = partial(result_for, flow.owner)
+    for value in after:
+        resolved(value, take)
+    return {name: resolved(value, take) for name, value in named.items()}
+
+
+def _validated(flow: "Flow[..., Any]", named: Arguments) -> Arguments | Invalid:
+    if not flow.validate_parameters:
+        return named
+    try:
+        return flow.parameters.validated(named)
+    except Invalid as error:
+        return error
+
+
+def _refused(flow: "Flow[..., Any]", context: FlowContext, error: Invalid) -> Steps:
+    yield Do(partial(report, context, failed(error)))
+    yield from _told(flow, context, error=error)
+
+
+def _with_runner(flow: "Flow[..., Any]", context: FlowContext, steps: Steps) -> Steps:
+    """The result of the steps, with the flow's task runner at hand for as long as they take."""
+    runner = flow.task_runner
+    if runner is None:
         return (yield from steps)
-    context.runner = yield Do(flow.task_runner.__enter__)
+    context.runner = yield Do(runner.__enter__)
     try:
         return (yield from steps)
     finally:
-        yield Do(partial(flow.task_runner.__exit__, *sys.exc_info()))
+        yield Do(partial(runner.__exit__, None, None, None))
 
 
-def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str, Any]) -> Steps:
+def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -> Steps:
     while True:
         context.begin_attempt()
+        if flow.hooks:
+            yield from _told(flow, context)
         try:
-            value = yield from _attempt(flow, context, arguments)
+            state, value = yield from _attempt(flow, context, arguments)
         except Parked:
             raise
         except Deferred as error:
-            yield from _reported(context, awaiting_retry(error.until, str(error)), lease=None, worker=None)
+            yield from reported(context, awaiting_retry(error.until, str(error)), lease=None, worker=None)
             raise
         except Exception as error:
             wait = yield from _failed(flow, context, error)
             if wait is None:
                 raise
             yield Sleep(wait)
-            yield Do(partial(_again, context))
+            yield Do(partial(try_again, context))
         except BaseException as error:
-            yield from _broken_off(context, error)
+            yield from _broken_off(flow, context, error)
             raise
         else:
-            yield from _completed(context, value)
+            yield from _completed(flow, context, state, value)
             return value
 
 
-def _attempt(flow: "Flow[..., Any]", context: FlowContext, arguments: Mapping[str, Any]) -> Steps:
+def _attempt(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -> Steps:
+    """The state in which the flow's function ends, and its result."""
     args, kwargs = flow.parameters.spread(arguments)
     with in_flow(context):
         try:
-            value = yield Call(flow.fn, args, kwargs, flow.timeout_s)
-        except (Exception, Deferred):
-            yield from _settled(context)
+            value = yield Call(flow.fn, args, kwargs, flow.timeout_s, context.id)
+        except (Exception, Deferred) as error:
+            if not _out_of_time(context, error):
+                yield from _settled(context)
             raise
         yield from _settled(context)
-    for future in context.futures:
-        if isinstance(late := future.outcome.exception(), Deferred):
-            raise late
-    return resolved(value, Future.result) if found([value]) else value
+    if (late := deferred_in(context.futures)) is not None:
+        raise late
+    state, value = result_of(flow.owner, value)
+    refuse_unseen(flow.owner, context.futures)
+    return state, value
+
+
+def _out_of_time(context: FlowContext, error: BaseException) -> bool:
+    """Whether it was this flow's own function that took too long; then nothing more begins in it."""
+    if isinstance(error, OutOfTime) and error.run_id == context.id:
+        context.out_of_time = True
+    return context.out_of_time
 
 
 def _settled(context: FlowContext) -> Steps:
@@ -124,177 +181,78 @@ def _settled(context: FlowContext) -> Steps:
         yield Await([future.outcome for future in waited])
 
 
-def _validated(flow: "Flow[..., Any]", context: FlowContext, named: Mapping[str, Any]) -> Steps:
-    if not flow.validate_parameters:
-        return named
-    try:
-        return flow.parameters.validated(named)
-    except Invalid as error:
-        yield Do(partial(_finish, context, failed(error)))
-        raise
-
-
 def _failed(flow: "Flow[..., Any]", context: FlowContext, error: Exception) -> Steps:
     """Seconds until the next try, None when there is none. Raises Deferred for one that is far away."""
-    delay = flow.delays[min(context.run["retries"], flow.retries - 1)] if flow.retries else timedelta()
-    free = bool(context.run["deployment"]) and delay >= SLEEPS_IN_PROCESS
-    name = "TimedOut" if flow.timeout_s is not None and isinstance(error, TimeoutError) else "Failed"
-    also = {"lease": None, "worker": None} if free else {}
-    decided = Context(
-        transition=uuid7().hex, attempt=context.run["attempt"], retries_left_of=flow.retries, retry_delay=delay
-    )
     if isinstance(error, Superseded):
         return None
     if context.run["deployment"]:  # nobody sees the exception: it goes into the run's log
         with in_flow(context):
             get_run_logger().error("flow run %s failed", context.run["name"], exc_info=error)
-    state: State = yield from _reported(context, failed(error, name), decided, **also)
-    if state.type is not StateType.SCHEDULED or state.scheduled is None:
+    state, retries = _failure(context, error), context.run["retries"]
+    with in_flow(context):
+        again = yield from tried_again(flow, retries, partial(_row, context), RunState(state, error=error))
+    delay = flow.retrying.wait(retries, random.random()) if again else timedelta()  # noqa: S311 - jitter
+    free = again and bool(context.run["deployment"]) and delay >= SLEEPS_IN_PROCESS
+    decided = Context(
+        transition=uuid7().hex,
+        attempt=context.run["attempt"],
+        retries_left_of=flow.retries if again else 0,
+        retry_delay=delay,
+    )
+    stored: State = yield from reported(context, state, decided, **({"lease": None, "worker": None} if free else {}))
+    if stored.type is not StateType.SCHEDULED or stored.scheduled is None:
+        yield from _told(flow, context, error=error)
         return None
     if free:
-        raise Deferred(state.scheduled)
-    return seconds_until(state.scheduled, context.ledger.clock.now())
+        raise Deferred(stored.scheduled)
+    yield from _settled(context)  # those that a timeout has left at work
+    return seconds_until(stored.scheduled, context.ledger.clock.now())
 
 
-def _completed(context: FlowContext, value: Any) -> Steps:
+def _failure(context: FlowContext, error: Exception) -> State:
+    """The state for what the flow's function raised; of an error that comes out of a task run it names that."""
+    if isinstance(error, Unsuccessful) and error.state.type is StateType.FAILED:
+        return error.state
+    state = failed(error, "TimedOut" if context.out_of_time else "Failed")
+    place = origin(error)
+    return state if place is None else msgspec.structs.replace(state, message=f"{state.message} ({place})")
+
+
+def _completed(flow: "Flow[..., Any]", context: FlowContext, state: State, value: Any) -> Steps:
     reference = None
-    if context.deployed:
-        try:
-            reference = yield Do(partial(results.keep, value))
-        except Invalid as error:
-            logger.warning("flow run %s: its result is not kept: %s", context.run["name"], error)
-    yield from _reported(context, completed(), result=reference)
+    persist = flow.keeping.persist
+    if persist or (persist is None and context.deployed):
+        reference = yield Do(partial(_kept, flow, context, value))
+    yield from reported(context, state, result=reference)
+    yield from _told(flow, context, value)
 
 
-def _reported(context: FlowContext, state: State, decided: Context | None = None, **also: Any) -> Steps:
-    """The state that is stored in the end; while somebody has paused the run, the report waits."""
-    while True:
-        try:
-            return (yield Do(partial(_finish, context, state, decided, **also)))
-        except HeldBack:
-            yield from until_resumed(context)
-
-
-def _broken_off(context: FlowContext, error: BaseException) -> Steps:
+def _kept(flow: "Flow[..., Any]", context: FlowContext, value: Any) -> dict[str, Any] | None:
+    how, name = flow.keeping, None
     try:
-        yield Do(partial(_finish, context, crashed(interrupted(error))))
+        if how.name is not None:
+            name = rendered(how.name, {}, context.run, context.parameters)
+        return results.keep(value, how, name)
+    except (Invalid, Unavailable) as error:
+        get_run_logger().warning("flow run %s: its result is not kept: %s", context.run["name"], error)
+        return None
+
+
+def _broken_off(flow: "Flow[..., Any]", context: FlowContext, error: BaseException) -> Steps:
+    try:
+        yield Do(partial(report, context, crashed(interrupted(error))))
     except Superseded as refused:  # the interruption is what the caller is to see
         logger.info("flow run %s broke off: %s", context.run["name"], refused)
+    else:
+        yield from _told(flow, context, error=error)
 
 
-def _finish(context: FlowContext, state: State, decided: Context | None = None, **also: Any) -> State:
-    """Store the state, or what `decide` puts in its place. Raises Superseded when the run is somebody else's by now."""
-    decided = decided or Context(attempt=context.run["attempt"], transition=uuid7().hex)
-    now = context.ledger.clock.now()
-    report = Report(run_id=context.id, state=state, context=decided, now=now, also=also)
-    reported: Reported = context.ledger.ask(report)
-    if reported.state is None:
-        held = reported.run["state_name"] == PAUSED and reported.run["lease"] is not None
-        ours = reported.run["attempt"] == context.run["attempt"]
-        why = f"flow run {context.run['name']}: its report {state.name} was refused: {reported.refused}"
-        raise HeldBack(why) if held and ours else Superseded(why)
-    context.run = reported.run
-    return reported.state
+def _told(flow: "Flow[..., Any]", context: FlowContext, value: Any = None, error: BaseException | None = None) -> Steps:
+    """Tell the flow's hooks where the run is."""
+    if flow.hooks:
+        with in_flow(context):
+            yield from told(flow, RunState(state_of(context.run), value, error), partial(_row, context))
 
 
-def _again(context: FlowContext) -> None:
-    """Into the next attempt, after a wait in this process."""
-    ledger = context.ledger
-    again = TryAgain(run_id=context.id, attempt=context.run["attempt"], transition=uuid7().hex, now=ledger.clock.now())
-    reported: Reported = ledger.ask(again)
-    if reported.refused:
-        raise Superseded(f"flow run {context.run['name']} cannot be tried again: {reported.refused}")
-    context.run = reported.run
-
-
-def _claimed(flow: "Flow[..., Any]", claimed: Columns) -> FlowContext:
-    """A stored run that this process was started for; what earlier attempts have completed comes with it."""
-    context = FlowContext(current(), claimed, deployed=True, resumes=True, log_prints=flow.log_prints)
-    _finish(context, running(claimed["attempt"]))
-    _recall(context)
-    return context
-
-
-def _entered(flow: "Flow[..., Any]", parent: FlowContext | None, named: Mapping[str, Any]) -> FlowContext | _Done:
-    """A new run; or, in a parent that is tried again, the run of the attempt before."""
-    ledger = parent.ledger if parent else current()
-    if parent is None or not parent.resumes:
-        return _new(flow, ledger, parent, named, None)
-    try:
-        key = parent.resume_key(f"flow {flow.name}", input_hash(named))
-    except Invalid as error:
-        logger.warning("subflow %s will run again if its parent is resumed: %s", flow.name, error)
-        return _new(flow, ledger, parent, named, None)
-    if key in parent.done:
-        return _Done(results.fetch(parent.done[key]))
-    return _former(flow, parent, key) or _new(flow, ledger, parent, named, key)
-
-
-def _new(
-    flow: "Flow[..., Any]", ledger: Book, parent: FlowContext | None, named: Mapping[str, Any], key: str | None
-) -> FlowContext:
-    now, identity = ledger.clock.now(), uuid7()
-    columns = {
-        "id": identity,
-        "name": f"{flow.name}-{identity.hex[-6:]}",
-        "flow_name": flow.name,
-        "parameters": shown(portable(named)),
-        "tags": list(flow.tags),
-        "parent_run_id": parent.id if parent else None,
-        "depth": parent.run["depth"] if parent else 0,
-        "chain": parent.run["chain"] if parent else "",
-        "idempotency_key": _child_key(parent, key) if parent and key else None,
-        "lease": parent.run["lease"] if parent and parent.run["lease"] else ledger.lease,
-        "created": now,
-    }
-    run = ledger.ask(StartRun(run=columns, state=running(), now=now))
-    if run is None:
-        raise Superseded(f"subflow {flow.name} is being run by another attempt of its parent")
-    return _context(flow, ledger, parent, run, key)
-
-
-def _former(flow: "Flow[..., Any]", parent: FlowContext, key: str) -> FlowContext | _Done | None:
-    """The run of this subflow in an earlier attempt of its parent: its result, or the run itself, started again."""
-    ledger = parent.ledger
-    row = ledger.ask(FindSubflow(key=_child_key(parent, key)))
-    if row is None:
-        return None
-    if row["state_type"] == "COMPLETED" and row["result"]:
-        try:
-            return _Done(results.fetch(row["result"]))
-        except Unavailable as error:
-            logger.warning("subflow run %s runs again: %s", row["name"], error)
-    lease, now = parent.run["lease"] or ledger.lease, ledger.clock.now()
-    restart = RestartSubflow(run_id=row["id"], lease=lease, transition=uuid7().hex, now=now)
-    reported: Reported = ledger.ask(restart)
-    if reported.refused:
-        raise Superseded(f"subflow run {row['name']} cannot be run again: {reported.refused}")
-    context = _context(flow, ledger, parent, reported.run, key)
-    if context.deployed:
-        _recall(context)
-    return context
-
-
-def _context(
-    flow: "Flow[..., Any]", ledger: Book, parent: FlowContext | None, run: Columns, key: str | None
-) -> FlowContext:
-    deployed = parent is not None and parent.deployed
-    resumes = deployed or flow.retries > 0 or (parent is not None and parent.resumes)
-    context = FlowContext(ledger, run, deployed=deployed, resumes=resumes, log_prints=flow.log_prints)
-    if parent is not None and key is not None:
-        context.key = key
-        context.done = parent.inner.setdefault(key, {})
-    return context
-
-
-def _recall(context: FlowContext) -> None:
-    """Results and waiting task runs of earlier attempts."""
-    for row in context.ledger.ask(Recall(run_id=context.id)):
-        if row["state_type"] == "COMPLETED" and row["result"]:
-            context.done[row["resume_key"]] = row["result"]
-        elif row["state_name"] == "AwaitingRetry":
-            context.waiting[row["resume_key"]] = row
-
-
-def _child_key(parent: FlowContext, key: str) -> str:
-    return f"subflow:{parent.id}:{key}"
+def _row(context: FlowContext) -> FlowRun:
+    return FlowRun(**context.run)

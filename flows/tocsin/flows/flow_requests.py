@@ -13,7 +13,7 @@ answers the same. States, contexts and rows are values that JSON brings back (`t
 """
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -21,12 +21,14 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from tocsin.events.errors import NotFound
-from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, columns_of, load, propose, start
+from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, columns_of, crash_inner, load, propose, start
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.request import Request
 from tocsin.flows.row_types import FlowRow, TaskRow
-from tocsin.flows.states import State, StateType, pending, running, scheduled
+from tocsin.flows.states import State, StateType, crashed, pending, running, scheduled
 from tocsin.flows.tables import DeploymentRow, FlowRun
+
+TIMED_OUT: Final = "TimedOut"
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -74,6 +76,8 @@ class Report(Request, frozen=True, kw_only=True):
         """Carry it out; what became of it."""
         verdict, run = propose(session, self.run_id, self.state, self.context, self.now, **self.also)
         if isinstance(verdict, Accept):
+            if verdict.state.name == TIMED_OUT:  # what it has left at work ends with it
+                crash_inner(session, run, crashed("its flow run is out of time"), self.now)
             return Reported(run, verdict.state)
         return Reported(run, refused=verdict.why)
 

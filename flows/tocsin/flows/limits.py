@@ -18,13 +18,13 @@ from sqlmodel import Session, col, select
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows import limits_of_runs, slots
+from tocsin.flows.checks import checked_name
 from tocsin.flows.ledger import current
 from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
 from tocsin.flows.limits_of_runs import OF_RUNS
 from tocsin.flows.request import Request
 from tocsin.flows.slot_requests import SLOTS, is_alive
 from tocsin.flows.slot_rules import GLOBAL, KINDS
-from tocsin.flows.tasks import checked_name
 from tocsin.store import log
 from tocsin.store.bell import ring
 

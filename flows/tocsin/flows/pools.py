@@ -10,9 +10,9 @@ from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows.changes import RUNS
+from tocsin.flows.checks import checked_name
 from tocsin.flows.infrastructure import template_of
 from tocsin.flows.tables import WorkPool
-from tocsin.flows.tasks import checked_name
 from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
 

@@ -9,9 +9,9 @@ from tocsin.events.chain import OUTSIDE, Cause
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows.changes import RUNS
+from tocsin.flows.checks import checked_name
 from tocsin.flows.pools import get_pool
 from tocsin.flows.tables import WorkQueue
-from tocsin.flows.tasks import checked_name
 from tocsin.store import log
 from tocsin.store.engine import insert_new, touch
 

@@ -54,7 +54,7 @@ def resumed(task: "Task[..., Any]", trace: Trace, named: Mapping[str, Any]) -> S
         if value is not None:
             return trace, value
     if (row := flow.waiting.pop(key, None)) is not None:
-        return Trace(trace.ledger, flow, row), None
+        trace.adopt(row)
     return trace, None
 
 

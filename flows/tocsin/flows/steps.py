@@ -5,14 +5,20 @@ in an event loop, `submitting` in whichever thread of a pool is free. The engine
 """
 
 import asyncio
+import inspect
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future as Outcome
 from concurrent.futures import wait as wait_for_all
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol
+from uuid import UUID
 
+from tocsin.flows.errors import OutOfTime
+from tocsin.flows.patience import in_time
 from tocsin.flows.pool import LOOP, lent, lent_here
 
 # Any below: steps carry the results of users' functions.
@@ -51,23 +57,59 @@ class Do:
 
 
 class Call:
-    """The user's function."""
+    """The user's function, for `timeout_s` seconds at the most; `run_id` names the run to whom it takes too long."""
 
-    __slots__ = ("args", "function", "kwargs", "timeout_s")
+    __slots__ = ("args", "function", "kwargs", "run_id", "timeout_s")
 
     def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float | None
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float | None = None,
+        run_id: UUID | None = None,
     ) -> None:
-        self.function, self.args, self.kwargs, self.timeout_s = function, args, kwargs, timeout_s
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.timeout_s, self.run_id = timeout_s, run_id
 
     def block(self) -> Any:
-        """Call it."""
-        return self.function(*self.args, **self.kwargs)
+        """Call it: here, or, with a time limit, in a thread that can be left alone. Raises OutOfTime."""
+        if self.timeout_s is None:
+            return self.function(*self.args, **self.kwargs)
+        return in_time(partial(self.function, *self.args, **self.kwargs), self.timeout_s, self.run_id)
 
     async def suspend(self) -> Any:
-        """Await it, for `timeout_s` at the most."""
-        async with asyncio.timeout(self.timeout_s):
+        """Await it; out of time it is cancelled. Raises OutOfTime."""
+        if self.timeout_s is None:
             return await self.function(*self.args, **self.kwargs)
+        try:
+            async with asyncio.timeout(self.timeout_s) as limit:
+                return await self.function(*self.args, **self.kwargs)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise OutOfTime(self.timeout_s, self.run_id) from error
+
+
+class Ask:
+    """Another function of the user's, a coroutine function or not, whatever the run's own function is."""
+
+    __slots__ = ("args", "function")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.function, self.args = function, args
+
+    def block(self) -> Any:
+        """Call it; a coroutine gets an event loop of its own."""
+        answer = self.function(*self.args)
+        return _in_own_loop(answer) if inspect.iscoroutine(answer) else answer
+
+    async def suspend(self) -> Any:
+        """Call it in a thread, so that the loop stays free; a coroutine is awaited here."""
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(*self.args)
+        answer = await asyncio.to_thread(self.function, *self.args)
+        return await answer if inspect.iscoroutine(answer) else answer
 
 
 class Pause(ABC):
@@ -132,6 +174,19 @@ class Await(Pause):
     def park(self, then: Callable[[], None]) -> None:
         """Have the last of them call `then`."""
         when_all_done(self.outcomes, then)
+
+
+def _in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    outcome: Outcome[Any] = Outcome()
+
+    def run() -> None:
+        try:
+            outcome.set_result(asyncio.run(work))
+        except BaseException as error:  # whoever waits for it is told
+            outcome.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="tocsin-hook", daemon=True).start()
+    return outcome.result()
 
 
 def when_all_done(outcomes: Sequence["Outcome[Any]"], then: Callable[[], None]) -> None:

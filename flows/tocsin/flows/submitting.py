@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tocsin.events.errors import Invalid
+from tocsin.flows.allow import Allowed
 from tocsin.flows.context import flow_context
 from tocsin.flows.futures import Future, Futures, Unmapped, found
 from tocsin.flows.pool import POOL, Pool
@@ -28,13 +29,15 @@ class Submission:
     One of `here`, `step_by_step` and `awaited` runs it, once, and tells its future how it ended.
     """
 
-    def __init__(self, task: "Task[..., Any]", trace: Trace, args: Arguments, kwargs: Named) -> None:
+    def __init__(
+        self, task: "Task[..., Any]", trace: Trace, args: Arguments, kwargs: Named, after: Arguments = ()
+    ) -> None:
         self.task = task
         self.ledger = trace.ledger
         self.outcome: Outcome[Any] = Outcome()
         self.outcome.set_running_or_notify_cancel()  # nobody who stops waiting for it takes it back
         self.context = copy_context()
-        self._steps = run_task(task, trace, args, dict(kwargs))
+        self._steps = run_task(task, trace, args, dict(kwargs), after)
         self._advance: Callable[[Any], Step] = self._steps.send
         self._answer: Any = None
 
@@ -83,16 +86,19 @@ class Submission:
                 self._advance, self._answer = self._steps.throw, error
 
 
-def submit(task: "Task[..., Any]", args: Arguments, kwargs: Named, index: int | None = None) -> Future[Any]:
-    """The future of a run of the task that begins when the futures among its arguments are done.
+def submit(
+    task: "Task[..., Any]", args: Arguments, kwargs: Named, after: Arguments = (), index: int | None = None
+) -> Future[Any]:
+    """The future of a run of the task that begins when the futures among its arguments, and in `after`, are done.
 
     `index`: its element's place in a map.
     """
     flow = flow_context.get()
     trace = task.trace(flow)
-    submission = Submission(task, trace, args, kwargs)
-    future: Future[Any] = Future(trace.row["name"], trace.row["id"], submission.outcome)
-    inputs = found((*args, *kwargs.values()))
+    trace.index = index
+    submission = Submission(task, trace, args, kwargs, after)
+    future: Future[Any] = Future(trace, submission.outcome, index)
+    inputs = found((*args, *kwargs.values(), *after))
     if flow is None or flow.runner is None:
         start = partial(in_pool, POOL, submission)
     else:
@@ -114,7 +120,7 @@ def in_pool(pool: Pool, submission: Submission) -> None:
         pool.put(partial(submission.step_by_step, pool))
 
 
-def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named) -> Futures[Any]:
+def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named, after: Arguments = ()) -> Futures[Any]:
     """One run for each element. Raises Invalid when nothing is there to go through, or the lengths differ."""
     named = task.parameters.signature.bind_partial(*args, **kwargs).arguments
     columns = {name: _elements(value) for name, value in named.items()}
@@ -123,15 +129,16 @@ def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named) -> Futures[An
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "none of them is a list"
         raise Invalid(f'task "{task.name}".map goes through lists of one length, and got {shown}')
     return Futures(
-        submit(
-            task, (), {name: _constant(named[name]) if c is None else c[place] for name, c in columns.items()}, place
-        )
-        for place in range(next(iter(lengths.values())))
+        submit(task, (), {n: _constant(named[n]) if c is None else c[index] for n, c in columns.items()}, after, index)
+        for index in range(next(iter(lengths.values())))
     )
 
 
 def _elements(value: Any) -> Sequence[Any] | None:
     """What `map` goes through; None for a constant."""
+    if isinstance(value, Allowed):
+        each = _elements(value.value)
+        return None if each is None else [Allowed(entry) for entry in each]
     if isinstance(value, Future):
         return _elements(value.result())
     if isinstance(value, Unmapped | str | bytes | bytearray | Mapping) or hasattr(value, "columns"):

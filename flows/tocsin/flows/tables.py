@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 # The store's tables first: they set how constraints and indexes are named.
-import tocsin.store.tables  # noqa: F401
+import tocsin.store.tables
 from tocsin.store.types import Json, Sequence, UtcDateTime
 
 # Any in the Json columns: parameters, labels and results are whatever JSON their owner chose.
@@ -43,6 +43,7 @@ class FlowRun(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     name: str
     flow_name: str
+    flow_version: str | None = None
     deployment: str | None = None
     work_pool: str | None = None
     work_queue: str | None = None
@@ -86,6 +87,7 @@ class TaskRun(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     name: str
+    task_name: str
     task_key: str
     flow_run_id: UUID | None = None
     resume_key: str | None = None
@@ -226,8 +228,9 @@ class CacheEntry(SQLModel, table=True):
 # The tables of areas with a module of their own: whoever knows this room's tables knows them too.
 import tocsin.flows.artifact_tables  # noqa: E402
 import tocsin.flows.block_tables  # noqa: E402
+import tocsin.flows.cache_tables  # noqa: E402
 import tocsin.flows.input_tables  # noqa: E402
-import tocsin.flows.cache_tables  # noqa: E402, F401
 import tocsin.flows.limit_tables  # noqa: E402
 import tocsin.flows.presence_tables  # noqa: E402
-import tocsin.flows.variable_tables  # noqa: E402
+import tocsin.flows.remote_tables  # noqa: E402
+import tocsin.flows.variable_tables  # noqa: E402, F401

@@ -1,8 +1,7 @@
 """A task run as its process writes it down, state by state."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from tocsin.flows.announce import task_run_event
@@ -15,32 +14,40 @@ from tocsin.flows.states import State
 from tocsin.flows.tables import TaskRun
 from tocsin.flows.writing import Change
 
+if TYPE_CHECKING:
+    from tocsin.flows.tasks import Task
+
 _BLANK: Final[Columns] = columns_of(TaskRun)
 _PLAIN: Final = Context()
+_NEW: Final = Standing()
 
 
 class Trace:
     """One task run. `step` asks `decide`, moves the columns on and gives the change to store."""
 
     def __init__(self, ledger: Book, flow: FlowContext | None, row: Columns) -> None:
-        self.ledger, self.flow, self.row = ledger, flow, row
-        self.resumed = bool(row["version"])
-        """Whether it waited in the database for this try."""
-        self._standing = standing(row) if row["version"] else Standing()
+        self.ledger, self.flow = ledger, flow
+        self.index: int | None = None
+        """Its element's place in the `.map` that made it."""
+        self.adopt(row)
+
+    def adopt(self, row: Columns) -> None:
+        """Be the run of this row: one that is new, or one that waited in the database for this try (`resumed`)."""
+        self.row, self.resumed = row, bool(row["version"])
+        self._standing = standing(row) if self.resumed else _NEW
 
     @classmethod
-    def new(
-        cls, ledger: Book, flow: FlowContext | None, identity: UUID, name: str, task_key: str, tags: Sequence[str]
-    ) -> "Trace":
+    def new(cls, ledger: Book, flow: FlowContext | None, identity: UUID, name: str, task: "Task[..., Any]") -> "Trace":
         """A run that is in no state yet."""
         row = {
             **_BLANK,
             "id": identity,
             "name": name,
-            "task_key": task_key,
+            "task_name": task.name,
+            "task_key": task.key,
             "flow_run_id": flow.id if flow else None,
             "lease": None if flow else ledger.lease,
-            "tags": list(tags),
+            "tags": list(task.tags),
             "created": ledger.clock.now(),
         }
         return cls(ledger, flow, row)
@@ -64,6 +71,11 @@ class Trace:
     def state(self) -> State:
         """Where the run is."""
         assert self._standing.state is not None
+        return self._standing.state
+
+    @property
+    def reached(self) -> State | None:
+        """The same; None while it is in no state yet."""
         return self._standing.state
 
     def step(self, state: State, context: Context = _PLAIN, result: dict[str, Any] | None = None) -> Change:

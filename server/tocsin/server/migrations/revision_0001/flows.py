@@ -67,7 +67,7 @@ def _flow_run() -> None:
         "flow_run",
         *must(UUID, "id"),
         *must(NAME, "name", "flow_name"),
-        *may(NAME, "deployment", "work_pool", "work_queue"),
+        *may(NAME, "flow_version", "deployment", "work_pool", "work_queue"),
         *must(JSON, "parameters", "tags"),
         *may(UUID, "parent_run_id"),
         *may(NAME, "idempotency_key"),
@@ -135,7 +135,7 @@ def _task_run() -> None:
     table(
         "task_run",
         *must(UUID, "id"),
-        *must(NAME, "name", "task_key"),
+        *must(NAME, "name", "task_name", "task_key"),
         *may(UUID, "flow_run_id"),
         *may(NAME, "resume_key"),
         *must(JSON, "tags"),
