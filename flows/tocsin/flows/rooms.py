@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, distinct, func
+from sqlalchemy import ColumnElement, case, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -72,7 +72,7 @@ def family(session: Session, run_id: UUID) -> list[UUID]:
 
 def _limited_deployments(session: Session, pool: str, *, lock: bool) -> dict[str, int]:
     """Deployments with a limit that have runs waiting in the pool; locked in the order of their names."""
-    waiting = select_columns(distinct(FLOW_RUN.c.deployment)).where(
+    waiting = select_columns(FLOW_RUN.c.deployment).where(
         FLOW_RUN.c.work_pool == pool, FLOW_RUN.c.state_type == StateType.SCHEDULED.value
     )
     limited = col(DeploymentRow.concurrency_limit).is_not(None)
@@ -91,5 +91,6 @@ def _rest(
     if not limits:
         return {}
     counted = select_columns(column, func.count()).where(column.in_(sorted(limits)), under_way(), *where)
-    held = dict(session.connection().execute(counted.group_by(column)))
+    found = session.connection().execute(counted.group_by(column)).all()
+    held = {row[0]: int(row[1]) for row in found}
     return {name: limit - held.get(name, 0) for name, limit in limits.items()}

@@ -185,14 +185,21 @@ def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -
     else:
         statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys))
         limits = [_limit(row) for row in session.connection().execute(statement).mappings()]
-    held = (
-        select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots))
-        .where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), is_alive(now))
-        .group_by(_SLOT.c.limit_key)
-    )
-    counts = {key: int(count) for key, count in session.connection().execute(held)}
+    counts = _held(session, keys, now, purge=lock)
     places = [row for limit in limits for row in _ahead(session, limit, now)]
     return Line({limit.key: limit for limit in limits}, counts, _tickets(places))
+
+
+def _held(session: Session, keys: Sequence[str], now: datetime, *, purge: bool) -> dict[str, int]:
+    """Slots that the living hold. The dead lose theirs for good: a process that wakes up again has none."""
+    alive = is_alive(now)
+    statement = select(_SLOT.c.limit_key, alive, func.sum(_SLOT.c.slots))
+    statement = statement.where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None))
+    rows = session.connection().execute(statement.group_by(_SLOT.c.limit_key, alive)).all()
+    if purge and not all(lives for _, lives, _ in rows):
+        dead = delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), ~alive)
+        session.connection().execute(dead)
+    return {key: int(count) for key, lives, count in rows if lives}
 
 
 def _ahead(session: Session, limit: Limit, now: datetime) -> Sequence[Any]:  # Any: sqlalchemy's Row

@@ -19,6 +19,7 @@ from tocsin.flows.changes import (
 from tocsin.flows.claims import give_back
 from tocsin.flows.decide import Accept, Context
 from tocsin.flows.pause_requests import end_pause
+from tocsin.flows.slot_requests import free_dead
 from tocsin.flows.states import HELD, SCHEDULED, Fault, State, StateType, crashed, late
 from tocsin.store import tables
 from tocsin.store.engine import claimable
@@ -61,6 +62,7 @@ def _crashed(session: Session, lost: Lost, reason: str, now: datetime) -> list[U
     found = [_end(session, run, reason, now) for run in _left(session, FLOW_RUN, lost)]
     for task in _left(session, TASK_RUN, lost):
         crash_task(session, task, None, crashed(reason), now)
+    free_dead(session, now)
     return [run_id for run_id in found if run_id is not None]
 
 

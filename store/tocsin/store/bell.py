@@ -102,7 +102,7 @@ class _Listening:
         self._let_go()
 
     def _selected(self, timeout_s: float) -> bool:
-        ready, _, _ = select.select([self._raw.driver_connection, self._inner], [], [], max(0.0, timeout_s))
+        ready, _, _ = select.select([self._raw.dbapi_connection, self._inner], [], [], max(0.0, timeout_s))
         if self._inner in ready:
             self._inner.recv(4096)
             return True
@@ -110,7 +110,7 @@ class _Listening:
 
     def _heard(self) -> bool:
         """Reads all that has come, so that it is told once."""
-        return len(list(self._raw.driver_connection.notifies(timeout=0))) > 0
+        return len(list(self._raw.dbapi_connection.notifies(timeout=0))) > 0
 
     def _let_go(self) -> None:
         if self._raw is not None:
@@ -120,6 +120,6 @@ class _Listening:
     def _connected(self) -> Any:  # Any: sqlalchemy's connection of a pool, with the driver's inside
         raw: Any = self._engine.raw_connection()
         raw.detach()
-        raw.driver_connection.autocommit = True
-        raw.driver_connection.execute(f'LISTEN "{self._channel}"')
+        raw.dbapi_connection.autocommit = True
+        raw.dbapi_connection.execute(f'LISTEN "{self._channel}"')
         return raw
