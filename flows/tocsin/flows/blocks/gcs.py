@@ -46,7 +46,9 @@ class GCSBucket(Files, Block):
         """The gcsfs file system. Raises Unavailable when it is not installed."""
         if self._files is None:
             try:
-                from gcsfs import GCSFileSystem  # an extra
+                # An extra; and by the JSON API alone, which an `endpoint_url` speaks, too: the package's default asks by
+                # gRPC besides, at Google's own address.
+                from gcsfs.core import GCSFileSystem
             except ImportError as error:
                 raise Unavailable("GCSBucket needs gcsfs: pip install 'tocsin[gcs]'") from error
             # Without a project gcsfs warns that it cannot make buckets; nothing here makes one.
