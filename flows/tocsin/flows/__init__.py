@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tocsin.flows.logs import get_run_logger
     from tocsin.flows.pausing import pause_flow_run, suspend_flow_run
     from tocsin.flows.resuming import resume_flow_run
+    from tocsin.flows.serving import serve
     from tocsin.flows.tasks import Task, task
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "get_run_logger",
     "pause_flow_run",
     "resume_flow_run",
+    "serve",
     "suspend_flow_run",
     "task",
     "unmapped",
@@ -38,6 +40,7 @@ __getattr__ = exports(
         "get_run_logger": "logs",
         "pause_flow_run": "pausing",
         "resume_flow_run": "resuming",
+        "serve": "serving",
         "suspend_flow_run": "pausing",
         "task": "tasks",
         "unmapped": "futures",

@@ -13,6 +13,7 @@ from tocsin.flows.steps import drive, drive_async
 from tocsin.flows.tasks import waited
 
 if TYPE_CHECKING:
+    from tocsin.flows.deployments import Deployment
     from tocsin.flows.runner import TaskRunner
 
 P = ParamSpec("P")
@@ -87,6 +88,35 @@ class Flow(Definition, Generic[P, R]):
     def on_cancellation(self, hook: Hook) -> Hook:
         """Decorate a function that gets (flow, run, state) when a run ended because somebody asked."""
         return self._hooked("on_cancellation", hook)
+
+    def to_deployment(self, name: str, **options: Any) -> "Deployment":
+        """A deployment of this flow, not stored yet; the options are those of `tocsin.flows.serving.to_deployment`."""
+        from tocsin.flows.serving import to_deployment
+
+        return to_deployment(self, name, **options)
+
+    def deploy(self, name: str, *, work_pool_name: str | None = None, **options: Any) -> "Deployment":
+        """Store a deployment of this flow, for the workers of a pool to run; the options as for `to_deployment`."""
+        from tocsin.flows.serving import deploy
+
+        return deploy(self, name, work_pool_name=work_pool_name, **options)
+
+    def serve(
+        self,
+        name: str | None = None,
+        *,
+        limit: int = 10,
+        type: str = "process",  # noqa: A002 - as a pool calls it
+        drain: float = 0,
+        **options: Any,
+    ) -> None:
+        """Deploy this flow under `name` (default: its own) and run what is asked of it here, until Ctrl-C.
+
+        `limit`, `type` and `drain` as for `tocsin.flows.serve`; the other options as for `to_deployment`.
+        """
+        from tocsin.flows.serving import serve
+
+        serve(self.to_deployment(name or self.name, **options), limit=limit, type=type, drain=drain)
 
 
 @overload

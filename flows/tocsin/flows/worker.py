@@ -38,6 +38,8 @@ NET: Final = timedelta(seconds=5)
 BREATH_S: Final = 0.01
 """The shortest: a busy database wakes the worker for every commit of anybody."""
 GRACE: Final = timedelta(seconds=10)
+HASTE: Final = timedelta(seconds=1)
+"""The same when somebody is in a hurry."""
 LINGER: Final = timedelta(seconds=30)
 """How long a process may stay when its run is over."""
 LIMIT: Final = 10
@@ -206,8 +208,9 @@ class Worker:
 
     async def _end(self, hand: Hand) -> None:
         hand.handle.terminate()
+        grace = min(self._grace, HASTE) if self.hurry.is_set() else self._grace
         try:
-            async with asyncio.timeout(self._grace.total_seconds()):
+            async with asyncio.timeout(grace.total_seconds()):
                 await hand.handle.wait()
         except TimeoutError:
             hand.stuck = not hand.handle.kill()

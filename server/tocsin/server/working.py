@@ -1,12 +1,11 @@
 """The worker as a service of a role: with the settings' options, and in a hurry when it is told to stop twice."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 
 from tocsin.flows.pools import create_pool
+from tocsin.flows.serving import hurried
 from tocsin.flows.worker import Worker
 from tocsin.server.staffing import Staffing, bounds_of, command_of
 from tocsin.server.wiring import Parts
@@ -29,21 +28,6 @@ def worker_service(parts: Parts) -> Callable[[asyncio.Event], Awaitable[None]]:
         clock=parts.clock,
     )
     return lambda stop: hurried(worker, stop)
-
-
-async def hurried(worker: Worker, stop: asyncio.Event) -> None:
-    """Serve until `stop`; while it drains, another SIGTERM or SIGINT ends what it has at work."""
-    serving = asyncio.create_task(worker.serve(stop))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        with suppress(ValueError, RuntimeError, NotImplementedError):  # signals are the main thread's
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, worker.hurry.set)
-        await serving
-    finally:
-        stopping.cancel()
-        serving.cancel()
 
 
 def _command(parts: Parts) -> list[str]:
