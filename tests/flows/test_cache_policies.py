@@ -158,7 +158,7 @@ def test_the_parameters_of_the_flow_are_those_that_its_function_gets(quick: Book
     def daily(day: int, token: str = "") -> int:
         return once_a_day() + once_a_day()
 
-    assert [daily("1"), daily(1), daily(2), daily(1, token="a"), daily(1, token="b")] == [2, 2, 4, 6, 8]  # type: ignore[arg-type]
+    assert [daily("1"), daily(1), daily(2), daily(1, token="a"), daily(1, token="b")] == [2, 2, 4, 6, 8]  # type: ignore[call-overload]
 
 
 def test_a_refreshed_result_takes_the_place_of_the_old_one(quick: Book) -> None:

@@ -45,7 +45,7 @@ def test_futures_are_awaited_in_coroutines(quick: Book) -> None:
     async def chained() -> int:
         first = adouble.submit(1)
         second = double.submit(first)
-        return await adouble(second) + await first  # type: ignore[arg-type]  # futures for values
+        return await adouble(second) + await first  # type: ignore[call-overload, no-any-return]  # futures for values
 
     assert asyncio.run(chained()) == 10
 
@@ -98,7 +98,7 @@ def test_a_failed_mapped_task_names_itself_in_the_error_of_the_flow(book: Book) 
     def maps() -> float:
         return collect(halve.map([1, 0, 2]))  # type: ignore[arg-type]  # futures for values
 
-    message = r'task "collect" did not run: task run .halve-1. \(map index 1\) failed with ZeroDivisionError: division by zero'
+    message = r'task "collect" did not run: task run .halve-1. \(map index 1\) failed with ZeroDivisionError: division'
     with pytest.raises(UpstreamFailed, match=message) as caught:
         maps()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -111,7 +111,7 @@ def test_a_failed_mapped_task_names_itself_in_the_error_of_the_flow(book: Book) 
 def test_the_error_of_the_root_reaches_the_end_of_a_chain(quick: Book) -> None:
     @flow
     def chain() -> int:
-        return double(double.submit(double.submit(fails.submit(4))))  # type: ignore[arg-type]
+        return double(double.submit(double.submit(fails.submit(4))))  # type: ignore[call-overload, no-any-return]
 
     with pytest.raises(UpstreamFailed, match="task \"double\" did not run: task run 'fails-0' failed"):
         chain()

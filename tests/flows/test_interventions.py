@@ -40,8 +40,9 @@ def at_work(session: Session) -> dict[str, Any]:
     """Claim the only run and begin it, with one task."""
     (taken,) = take(session)
     _, run = propose(session, taken["id"], running(), Context(attempt=taken["attempt"]), NOW)
-    session.add(TaskRun(id=uuid7(), name="t-0", task_name="t", task_key="t", flow_run_id=run["id"], state_type="RUNNING",
-                        state_name="Running", state_at=NOW, attempt=1, version=1, created=NOW))  # fmt: skip
+    named = {"id": uuid7(), "name": "t-0", "task_name": "t", "task_key": "t", "flow_run_id": run["id"], "created": NOW}
+    at_work = {"state_type": "RUNNING", "state_name": "Running", "state_at": NOW, "attempt": 1, "version": 1}
+    session.add(TaskRun.model_validate(named | at_work))
     session.flush()
     return run
 

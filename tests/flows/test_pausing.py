@@ -19,7 +19,7 @@ from tocsin.flows.claims import claim, ended
 from tocsin.flows.deployments import Deployment, put_deployment
 from tocsin.flows.errors import Parked, PauseTimedOut, Superseded
 from tocsin.flows.flows import Flow
-from tocsin.flows.pause_requests import Look
+from tocsin.flows.pause_requests import LookAtPause
 from tocsin.flows.runs import cancel_run, create_run, get_run, pause_run, resume_run
 from tocsin.flows.tables import FlowRun
 from tocsin.flows.watchdog import end_pauses, sweep
@@ -111,7 +111,7 @@ def test_an_async_flow_awaits_the_answer(book: Book) -> None:
         await pause_flow_run()
         return answer
 
-    run = Beside(book, lambda: asyncio.run(asks()))  # type: ignore[arg-type]  # a coroutine function gives one
+    run = Beside(book, lambda: asyncio.run(asks()))
     resume_flow_run(str(run.in_state("Paused").id), 7)
     run.met(lambda: flow_events(book).count("Paused") == 2)
     resume_flow_run(run.in_state("Paused").id)
@@ -443,6 +443,6 @@ def test_looking_at_a_run_tells_what_it_was_told(book: Book) -> None:
     with pytest.raises(Parked):
         run.work()
     assert run.row().waits_until is None
-    assert not book.ledger.ask(Look(run_id=run.id, key="pause-0")).held.answered
+    assert not book.ledger.ask(LookAtPause(run_id=run.id, key="pause-0")).held.answered
     resume_flow_run(run.id, 4)
-    assert book.ledger.ask(Look(run_id=run.id, key="pause-0")).held.input == 4
+    assert book.ledger.ask(LookAtPause(run_id=run.id, key="pause-0")).held.input == 4

@@ -74,7 +74,7 @@ def test_each_state_is_an_event_that_follows_the_one_before(quick: Book) -> None
         raise ValueError(f"bad\0 rows on {day}")
 
     with pytest.raises(ValueError, match="bad"):
-        load("2024-01-15")  # type: ignore[arg-type]  # coerced
+        load("2024-01-15")  # type: ignore[call-overload]  # coerced
     (run,) = quick.flow_runs()
     running, failed = quick.events()
     assert (running.id, running.follows) == (state_event_id(run.id, 1), None)
@@ -145,9 +145,9 @@ def test_parameters_are_coerced_and_a_bad_one_fails_the_run_by_name(quick: Book)
     def typed(count: int, day: date | None = None) -> tuple[int, date | None]:
         return count, day
 
-    assert typed("3", "2024-01-15") == (3, date(2024, 1, 15))  # type: ignore[arg-type]
+    assert typed("3", "2024-01-15") == (3, date(2024, 1, 15))  # type: ignore[call-overload]
     with pytest.raises(Invalid, match="parameter 'count'"):
-        typed("three")  # type: ignore[arg-type]
+        typed("three")  # type: ignore[call-overload]
     assert [run.state_name for run in quick.flow_runs()] == ["Completed", "Failed"]
 
 

@@ -7,12 +7,14 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from tocsin.flows.changes import Columns, propose
+from tocsin.events.ids import uuid7
+from tocsin.flows.book import Book
+from tocsin.flows.changes import Columns
 from tocsin.flows.decide import Context
 from tocsin.flows.entrypoint import load
 from tocsin.flows.errors import Deferred, Parked, Superseded
+from tocsin.flows.flow_requests import Report
 from tocsin.flows.flows import Flow
-from tocsin.flows.ledger import Ledger
 from tocsin.flows.states import failed
 
 DONE: Final = 0
@@ -26,7 +28,7 @@ Watcher = Callable[["asyncio.Task[object]"], None]
 _importing = threading.Lock()
 
 
-def carried_out(book: Ledger, run: Columns, entrypoint: str, path: str | None, entered: Watcher | None = None) -> int:
+def carried_out(book: Book, run: Columns, entrypoint: str, path: str | None, entered: Watcher | None = None) -> int:
     """Run the flow; the exit code: 0 ended or given back for a later retry, 1 it failed.
 
     `entered` is told of the task of a flow that is a coroutine, from inside its event loop. Raises Superseded when the
@@ -37,9 +39,9 @@ def carried_out(book: Ledger, run: Columns, entrypoint: str, path: str | None, e
             flow = load(entrypoint, path)
         flow.parameters.by_name(run["parameters"])
     except Exception as error:  # code of the user's: it may raise anything
-        state, now, context = failed(error), book.clock.now(), Context(attempt=run["attempt"])
+        context = Context(attempt=run["attempt"], transition=uuid7().hex)
         traceback.print_exc()
-        book.transact(lambda session: propose(session, run["id"], state, context, now))
+        book.ask(Report(run_id=run["id"], state=failed(error), context=context, now=book.clock.now()))
         return FAILED
     return _ended(flow, run, entered)
 

@@ -4,34 +4,24 @@ Exit codes: 0 ended or given back for a later retry, 1 the flow failed, 3 the ru
 143 terminated. What the flow logs is kept with the run; only what Python itself says goes to stderr.
 """
 
-import asyncio
-import inspect
 import logging
 import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from tocsin.events.errors import TocsinError
-from tocsin.events.ids import uuid7
 from tocsin.flows import ledger
-from tocsin.flows.book import Book
+from tocsin.flows.attempt import NOT_OURS, TERMINATED, carried_out
 from tocsin.flows.changes import Columns
-from tocsin.flows.decide import Context
-from tocsin.flows.entrypoint import load as load_flow
-from tocsin.flows.errors import Deferred, Parked, Superseded, Terminated
-from tocsin.flows.flow_requests import Code, FindCode, FindRun, Report
-from tocsin.flows.flows import Flow
-from tocsin.flows.states import StateType, failed
+from tocsin.flows.errors import Superseded, Terminated
+from tocsin.flows.flow_requests import Code, FindCode, FindRun
+from tocsin.flows.states import StateType
 
-FAILED: Final = 1
-NOT_OURS: Final = 3
-TERMINATED: Final = 143
 LAST_WORDS_S: Final = 5.0
 
 logger = logging.getLogger(__name__)
@@ -62,36 +52,10 @@ def _run(run_id: UUID, attempt: int) -> int:
     run: Columns = book.ask(FindRun(run_id=run_id))
     if run["state_type"] != StateType.PENDING or run["attempt"] != attempt:
         raise Superseded(f"it is {run['state_name']} at attempt {run['attempt']}, not pending at attempt {attempt}")
-    try:
-        flow = _flow(book, run)
-        flow.parameters.by_name(run["parameters"])
-    except Exception as error:  # code of the user's: it may raise anything
-        context = Context(attempt=attempt, transition=uuid7().hex)
-        traceback.print_exc()
-        book.ask(Report(run_id=run_id, state=failed(error), context=context, now=book.clock.now()))
-        return FAILED
-    return _ended(flow, run)
-
-
-def _ended(flow: Flow[..., Any], run: Columns) -> int:  # Any: a flow's parameters and result
-    try:
-        result = flow.resume(run)
-        if inspect.iscoroutine(result):
-            asyncio.run(result)
-    except (Deferred, Parked):
-        return 0
-    except Superseded:
-        raise
-    except Exception:  # recorded with the run, its traceback among the run's log lines
-        return FAILED
-    return 0
-
-
-def _flow(book: Book, run: Columns) -> Flow[..., Any]:  # Any: a flow's parameters and result
     code: Code = book.ask(FindCode(deployment=run["deployment"] or ""))
     if code.path:
         os.chdir(code.path)
-    return load_flow(code.entrypoint, code.path)
+    return carried_out(book, run, code.entrypoint, code.path)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
