@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -182,3 +184,14 @@ def test_a_stand_in_closes_while_a_client_hangs() -> None:
         assert slack.wait(lambda: slack.requests == 1, 60)
         slack.close()
         assert isinstance(hanging.exception(60), ConnectionError | http.client.HTTPException)
+
+
+def test_of_a_client_that_is_killed_in_the_middle_of_a_request_nothing_was_heard(pagerduty: PagerDutyStandIn) -> None:
+    parts = urlsplit(pagerduty.url)
+    with socket.create_connection((str(parts.hostname), parts.port), timeout=60) as client:
+        client.sendall(b'POST /v2/enqueue HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"routing_key"')
+        client.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert pagerduty.requests == 0
+    assert pagerduty.violations == []
