@@ -1,4 +1,4 @@
-"""Channels: deliveries a second, one that asks to wait, one that is away for hours, and a quiet system."""
+"""Channels: one that asks to wait, one that is away for hours, and a quiet system."""
 
 import asyncio
 import multiprocessing
@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
-import aiohttp
-from sqlmodel import func, select
-
 from bench._oncall_desk import (
     NOW,
     ROUTE,
@@ -20,8 +17,8 @@ from bench._oncall_desk import (
     S,
     alert,
     counted,
-    cpu_s,
     furnish,
+    open_incidents,
     opened,
     pager,
     simulated,
@@ -37,7 +34,6 @@ from tocsin.automations.store import apply
 from tocsin.events.clock import ManualClock
 from tocsin.events.ids import uuid7
 from tocsin.events.model import RESOURCE_ID, Event
-from tocsin.notifiers.blocks import AnyBlock
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.route import Route
 from tocsin.notifiers.standins import Fail, PagerDutyStandIn, SlackStandIn, WebhookStandIn
@@ -48,57 +44,7 @@ from tocsin.store.log import append
 from tocsin.store.logbus import LogBus
 from tocsin.triggers.event import EventTrigger
 
-UNDER_WAY: Final = 8
 PATIENCE_S: Final = 120.0
-
-
-def rate(count: int) -> Figures:
-    """Deliveries a second to a PagerDuty and a webhook that take anything: claimed, sent, written down, on SQLite."""
-    with sink() as target:
-        return {
-            "pagerduty": _rate([pager(target.address, f"pager-{number}") for number in range(4)], target, count),
-            "webhook": _rate([webhook(target.address)], target, count),
-            "floor_per_s": round(asyncio.run(_bare(f"{target.address}/hooks/bare", count))),
-        }
-
-
-def _rate(blocks: Sequence[AnyBlock], target: Sink, count: int) -> Figures:
-    with opened() as store:
-        furnish(store, [block.model_copy(update={"storm": None}) for block in blocks])
-        for place, block in enumerate(blocks):
-            _open(store, range(place * count, (place + 1) * count, len(blocks)), block.name)
-        begun, burnt = time.monotonic(), cpu_s()
-        asyncio.run(_until_told(store, count))
-        seconds = time.monotonic() - begun
-        states = counted(store, Delivery, "state")
-    came = len(target.arrivals())
-    cpu = round(1e6 * (cpu_s() - burnt) / count)
-    return {"deliveries": states, "requests": came, "per_s": round(count / seconds), "cpu_us": cpu}
-
-
-async def _until_told(store: Store, count: int) -> None:
-    """A dispatcher serves until all are delivered."""
-    stop = asyncio.Event()
-    serving = asyncio.create_task(Dispatcher(store).serve(stop))
-    deadline = time.monotonic() + PATIENCE_S
-    while _delivered(store) < count and time.monotonic() < deadline:  # noqa: ASYNC110  (another loop writes the rows)
-        await asyncio.sleep(0.05)
-    stop.set()
-    await serving
-
-
-async def _bare(url: str, count: int) -> float:
-    """Posts a second of a client that does nothing else, with as many under way."""
-    body, begun = b'{"floor": "' + b"x" * 1_000 + b'"}', time.monotonic()
-    async with aiohttp.ClientSession() as session:
-
-        async def post(times: int) -> None:
-            for _ in range(times):
-                async with session.post(url, data=body) as answer:
-                    await answer.read()
-
-        await asyncio.gather(*[post(count // UNDER_WAY) for _ in range(UNDER_WAY)])
-    return count / (time.monotonic() - begun)
 
 
 def flap(changes: int, seconds: float) -> Figures:
@@ -195,10 +141,10 @@ def outage(incidents: int) -> Figures:
     clock, begun = ManualClock(NOW), time.monotonic()
     with WebhookStandIn() as target, opened() as store:
         furnish(store, [webhook(target.address).model_copy(update={"storm": None})])
-        _open(store, range(incidents), "webhook")
+        open_incidents(store, range(incidents), "webhook")
         target.fail(*[Fail(503)] * (incidents * 100))
         asyncio.run(_rounds(store, clock, 3))
-        _open(store, range(incidents), "webhook", clock.now(), graver=True)
+        open_incidents(store, range(incidents), "webhook", clock.now(), graver=True)
         asyncio.run(_rounds(store, clock, 3))
         tried, down = target.requests, counted(store, Delivery, "state")
         target.heal()
@@ -291,23 +237,3 @@ def _rule() -> Automation:
         resolve_on=EventTrigger(expect=("host.in-time",)),
         actions=(notify,),
     )
-
-
-def _open(store: Store, numbers: range, to: str, now: datetime = NOW, *, graver: bool = False) -> None:
-    """An incident for each, in batches; a second time each gets worse."""
-    for start in range(0, len(numbers), 1_000):
-        batch = [alert(number, to=to, at=now) for number in numbers[start : start + 1_000]]
-        if graver:
-            batch = [_graver(one) for one in batch]
-        with store.begin() as session:
-            take(session, batch, now)
-
-
-def _graver(one: Any) -> Any:  # Any: an alert
-    fields = {name: getattr(one, name) for name in one.__struct_fields__}
-    return type(one)(**{**fields, "severity": "critical", "event_id": uuid7()})
-
-
-def _delivered(store: Store) -> int:
-    with store.read() as session:
-        return session.exec(select(func.count()).where(Delivery.state == "delivered")).one()

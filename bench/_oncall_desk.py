@@ -15,15 +15,16 @@ from pydantic import SecretStr
 from sqlmodel import col, func, select
 
 from tocsin.events.clock import ManualClock
+from tocsin.events.ids import uuid7
+from tocsin.notifiers.agenda import next_due
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.blocks import AnyBlock, PagerDuty, Slack, Webhook
-from tocsin.notifiers.claims import next_due
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.registry import put_notifier
 from tocsin.notifiers.route import Route
 from tocsin.notifiers.routes import put_route
 from tocsin.notifiers.tables import Delivery, Incident
-from tocsin.notifiers.turns import next_turn
+from tocsin.notifiers.take import take
 from tocsin.store.engine import Store
 
 NOW: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -99,6 +100,21 @@ def alert(number: int, group: str = "", *, to: str = "", over: bool = False, at:
     )
 
 
+def open_incidents(store: Store, numbers: range, to: str, now: datetime = NOW, *, graver: bool = False) -> None:
+    """An incident for each, in batches; a second time each gets worse."""
+    for start in range(0, len(numbers), 1_000):
+        batch = [alert(number, to=to, at=now) for number in numbers[start : start + 1_000]]
+        if graver:
+            batch = [_graver(one) for one in batch]
+        with store.begin() as session:
+            take(session, batch, now)
+
+
+def _graver(one: Any) -> Any:  # Any: an alert
+    fields = {name: getattr(one, name) for name in one.__struct_fields__}
+    return type(one)(**{**fields, "severity": "critical", "event_id": uuid7()})
+
+
 def counted(store: Store, table: type[Incident] | type[Delivery], column: str, *where: Any) -> dict[str, int]:
     """How many rows there are of each value of a column. Any: conditions."""
     of = col(getattr(table, column))
@@ -113,10 +129,10 @@ async def simulated(store: Store, clock: ManualClock, span: timedelta) -> None:
         await dispatcher.run_due()
         now = clock.now()
         with store.read() as session:
-            dues = [at for at in (next_due(session, now), next_turn(session, now)) if at is not None]
-        if not dues or min(dues) > until:
+            due = next_due(session, now)
+        if due is None or due > until:
             break
-        clock.set(min(dues))
+        clock.set(due)
     clock.set(until)
     await dispatcher.run_due()
     await dispatcher.close()

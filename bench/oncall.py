@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import _oncall_channels as channels
+from bench import _oncall_rate as rates
 from bench import _oncall_storm as storms
 from bench._oncall_desk import Figures
 from bench.oncall_suppression import measure
@@ -73,7 +74,7 @@ def quiet(given: argparse.Namespace) -> Figures:
 
 def rate(given: argparse.Namespace) -> Figures:
     """Deliveries a second."""
-    return channels.rate(given.deliveries)
+    return rates.rate(given.deliveries)
 
 
 def outage(given: argparse.Namespace) -> Figures:

@@ -14,6 +14,7 @@ from tocsin.events.clock import ManualClock
 from tocsin.events.model import Event
 from tocsin.notifiers.act import Act
 from tocsin.notifiers.acts import act
+from tocsin.notifiers.agenda import next_due
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.blocks import PagerDuty, Slack, SlackWebhook
 from tocsin.notifiers.registry import put_notifier
@@ -21,7 +22,7 @@ from tocsin.notifiers.route import Route
 from tocsin.notifiers.routes import put_route
 from tocsin.notifiers.tables import AlertRow, Delivery, Incident
 from tocsin.notifiers.take import take
-from tocsin.notifiers.turns import next_turn, take_turns
+from tocsin.notifiers.turns import take_turns
 from tocsin.notifiers.view import View, view_from_json
 from tocsin.store.engine import Store
 from tocsin.store.tables import LogEntry
@@ -88,7 +89,7 @@ class Office:
         until = self.clock.now() + timedelta(seconds=seconds)
         while True:
             with self.store.read() as session:
-                instant = next_turn(session, self.clock.now())
+                instant = next_due(session, self.clock.now())
             if instant is None or instant > until:
                 break
             self.clock.set(instant)

@@ -18,12 +18,13 @@ from sqlmodel import Session, col, select
 from tocsin.events.clock import ManualClock
 from tocsin.notifiers.act import Act
 from tocsin.notifiers.acts import act
+from tocsin.notifiers.agenda import next_due
 from tocsin.notifiers.alert import Alert, ToNotifier, ToRoute
 from tocsin.notifiers.audit import Violation, violations
 from tocsin.notifiers.blocks import PagerDuty, Slack, Webhook
 from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.channel import Notifier
-from tocsin.notifiers.claims import Claimed, next_due
+from tocsin.notifiers.claims import Claimed
 from tocsin.notifiers.dispatch import Dispatcher
 from tocsin.notifiers.matchers import equals
 from tocsin.notifiers.outcomes import Outcome
@@ -34,7 +35,6 @@ from tocsin.notifiers.silences import add_silence, expire_silence, list_silences
 from tocsin.notifiers.standins import PagerDutyStandIn, SlackStandIn, WebhookStandIn
 from tocsin.notifiers.tables import Incident
 from tocsin.notifiers.take import take
-from tocsin.notifiers.turns import next_turn
 from tocsin.notifiers.view import Message
 from tocsin.store.engine import Store
 
@@ -248,10 +248,10 @@ class Days:
             await dispatcher.run_due()
             now = self.clock.now()
             with self.store.read() as session:
-                dues = [at for at in (next_due(session, now), next_turn(session, now)) if at is not None]
-            if not dues or min(dues) > until:
+                due = next_due(session, now)
+            if due is None or due > until:
                 break
-            self.clock.set(min(dues))
+            self.clock.set(due)
         else:
             raise AssertionError(f"a dispatcher that never rests, at {self.clock.now()}")
         self.clock.set(until)

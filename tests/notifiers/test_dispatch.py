@@ -236,12 +236,13 @@ async def test_the_end_comes_while_the_trigger_is_under_way(
     ends: list[str],
 ) -> None:
     """The trigger is taken; before its answer is written down, the incident is over."""
-    from tocsin.notifiers.claims import Tried, claim, record
+    from tocsin.notifiers.claims import claim
+    from tocsin.notifiers.endings import Tried, record
     from tocsin.notifiers.outcomes import Later, Unknown
 
     desk.fire("pagerduty")
     with store.begin() as session:
-        (taken,) = claim(session, clock.now(), LEASE, {}, 10)
+        (taken,) = claim(session, ["pagerduty"], clock.now(), LEASE, {}, 10)
     desk.over("pagerduty")
     assert desk.states("pagerduty") == ["trigger sending", "resolve pending"]
     assert await desk.dispatcher.run_due() == 0
@@ -256,12 +257,13 @@ async def test_the_end_comes_while_the_trigger_is_under_way(
 async def test_an_update_that_overtakes_an_untold_trigger_becomes_the_first_word(
     desk: Desk, store: Store, clock: ManualClock, receiver: WebhookStandIn
 ) -> None:
-    from tocsin.notifiers.claims import Tried, claim, record
+    from tocsin.notifiers.claims import claim
+    from tocsin.notifiers.endings import Tried, record
     from tocsin.notifiers.outcomes import Later
 
     desk.fire("webhook")
     with store.begin() as session:
-        (taken,) = claim(session, clock.now(), LEASE, {}, 10)
+        (taken,) = claim(session, ["webhook"], clock.now(), LEASE, {}, 10)
     desk.fire("webhook", subject="etl failed twice")
     assert desk.states("webhook") == ["trigger sending", "update pending"]
     with store.begin() as session:
@@ -276,12 +278,13 @@ async def test_a_lease_that_ran_out_is_taken_up_and_its_owner_changes_nothing(
     desk: Desk, store: Store, clock: ManualClock, slack: SlackStandIn
 ) -> None:
     """SIGSTOP between claim and record: the zombie's report is logged, and decides nothing."""
-    from tocsin.notifiers.claims import Tried, claim, record
+    from tocsin.notifiers.claims import claim
+    from tocsin.notifiers.endings import Tried, record
     from tocsin.notifiers.outcomes import Refused
 
     desk.fire("slack")
     with store.begin() as session:
-        (zombie,) = claim(session, clock.now(), LEASE, {}, 10)
+        (zombie,) = claim(session, ["slack"], clock.now(), LEASE, {}, 10)
     assert await desk.dispatcher.run_due() == 0
     clock.advance(LEASE)
     assert await desk.dispatcher.run_due() == 1

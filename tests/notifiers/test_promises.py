@@ -118,7 +118,7 @@ class World:
     async def crash(self, sending: bool) -> None:
         if not sending:
             with self.store.begin() as session:
-                claim(session, self.clock.now(), LEASE, {}, 64)
+                claim(session, RECEIVERS, self.clock.now(), LEASE, {}, 64)
             return
         before = {name: stand_in.requests for name, stand_in in self.stand_ins.items()}
         for stand_in in self.stand_ins.values():

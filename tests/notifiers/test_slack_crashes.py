@@ -47,7 +47,7 @@ def said(slack: SlackStandIn) -> list[str]:
 async def half_way(desk: Desk, *, requests: int) -> None:
     """What a dispatcher has done that dies after so many requests of a delivery (none of it is written down)."""
     with desk.store.begin() as session:
-        (claimed,) = claim(session, desk.clock.now(), LEASE, {}, 1)
+        (claimed,) = claim(session, ["slack"], desk.clock.now(), LEASE, {}, 1)
         assert claimed.notifier is not None
         notifier = read_row(claimed.notifier)
     async with Door() as door:

@@ -136,18 +136,19 @@ def _count(store: Store) -> None:
 PROGRAM = """
 import sys
 from datetime import UTC, datetime, timedelta
-from tocsin.notifiers.claims import Tried, attempt_row
+from tocsin.notifiers.endings import Tried, attempt_values
 from tocsin.notifiers.outcomes import Later
-from tocsin.notifiers.tally import count_attempts
+from tocsin.notifiers.tables import Attempt
+from tocsin.notifiers.tally import Counted, count_attempts
 from tocsin.store.engine import Store
 
 store = Store.open(sys.argv[1])
 while True:
     with store.begin() as session:
-        attempt = attempt_row("slack", "trigger", Tried(Later(None, "busy"), datetime.now(UTC), timedelta(0), 1), None)
-        session.add(attempt)
+        tried = Tried(Later(None, "busy"), datetime.now(UTC), timedelta(0), 1)
+        session.add(Attempt(**attempt_values("slack", "trigger", tried, None)))
         session.flush()
-        count_attempts(session, [(attempt, None)], {})
+        count_attempts(session, [Counted("slack", "later", 0)], {})
     print("one", flush=True)
 """
 

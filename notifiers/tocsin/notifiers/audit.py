@@ -14,8 +14,8 @@ from sqlmodel import Session, col, func, select
 
 from tocsin.events.ids import derive
 from tocsin.events.model import RESOURCE_ID, Event
+from tocsin.notifiers.agenda import told_to_wait
 from tocsin.notifiers.case import LIVE
-from tocsin.notifiers.claims import told_to_wait
 from tocsin.notifiers.tables import AlertRow, Delivery, Incident
 from tocsin.store.log import append
 from tocsin.store.partial import among

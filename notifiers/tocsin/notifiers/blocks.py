@@ -215,7 +215,7 @@ class Webhook(Block):
     secret: SecretStr
     allow_private: tuple[str, ...] = ()
     updates: ClassVar[bool] = True
-    at_once: ClassVar[int] = 32
+    at_once: ClassVar[int] = 64
 
     @field_validator("url")
     @classmethod

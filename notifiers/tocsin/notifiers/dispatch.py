@@ -9,30 +9,33 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import Invalid
+from tocsin.notifiers.agenda import Agenda, agenda
 from tocsin.notifiers.audit import report, violations
 from tocsin.notifiers.channel import Notifier
 from tocsin.notifiers.channels import Channels
-from tocsin.notifiers.claims import Claimed, Tried, at_once, claim, due_receivers, next_due
+from tocsin.notifiers.claims import Claimed, at_once, claim
+from tocsin.notifiers.endings import Tried
 from tocsin.notifiers.http import Door
 from tocsin.notifiers.outcomes import Delivered, Later, Outcome, Refused, Unknown
 from tocsin.notifiers.recorder import Recorder
 from tocsin.notifiers.redact import redact, redacted_logger
 from tocsin.notifiers.registry import CHANNEL
-from tocsin.notifiers.turns import any_turn, next_turn, take_turns
+from tocsin.notifiers.turns import take_turns
 from tocsin.notifiers.view import Message
 from tocsin.store.engine import AWAY, Store
 from tocsin.store.signals import Watch
 
 LEASE: Final = timedelta(seconds=15)
 ATTEMPT: Final = timedelta(seconds=12)
-UNDER_WAY: Final = 64
+UNDER_WAY: Final = 256
 AUDIT: Final = timedelta(minutes=1)
 NAP: Final = timedelta(seconds=1)
 GRACE: Final = timedelta(seconds=15)
@@ -59,8 +62,8 @@ class Dispatcher:
         self._store, self._clock, self._lease = store, clock or SystemClock(), lease
         self._recorder = Recorder(store, jitter)
         self._channels = Channels(self._clock, door)
-        self._tasks: dict[asyncio.Task[None], str] = {}
-        self._at_once: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way, self._at_once = Counter[str](), dict[str, int]()
         self._freed = asyncio.Event()
         self._audited = self._clock.now()
 
@@ -80,7 +83,8 @@ class Dispatcher:
         """Deliver what is due now, and what becomes due by that, until nothing is; how many attempts were made."""
         attempts = 0
         while True:
-            turned, started = await self._turn(), await self._start()
+            found = await self._look()
+            turned, started = await self._turn(found), await self._start(found)
             attempts += started
             if not (turned or started):
                 return attempts
@@ -95,9 +99,10 @@ class Dispatcher:
         self._freed.clear()  # before looking: an attempt that ends from here on is not missed
         try:
             await self._audit()
-            if await self._turn() + await self._start():
+            found = await self._look()
+            if await self._turn(found) + await self._start(found):
                 return
-            pause = await self._pause()
+            pause = self._pause(found.next)
         except AWAY as error:
             _LOG.warning("the database does not answer, trying again: %s", type(error).__name__)
             pause = NAP
@@ -107,12 +112,15 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _turn(self) -> int:
+    async def _look(self) -> Agenda:
+        """What can be done now."""
+        now, full = self._clock.now(), {receiver for receiver in self._under_way if self._is_full(receiver)}
+        return await self._store.look(lambda session: agenda(session, now, full))
+
+    async def _turn(self, found: Agenda) -> int:
         """Advance the incidents that are due; how many."""
         now = self._clock.now()
-        if not await self._store.look(lambda session: any_turn(session, now)):
-            return 0
-        return await self._store.run(lambda session: take_turns(session, now))
+        return await self._store.run(lambda session: take_turns(session, now)) if found.turn else 0
 
     async def _audit(self) -> None:
         """Once a minute, the first time a minute after the start: look for what must not be, and tell of it."""
@@ -125,16 +133,15 @@ class Dispatcher:
         for violation in await self._store.run(lambda session: report(session, now)):
             _LOG.error("audit: %s of %s: %s", violation.rule, violation.subject, violation.text)
 
-    async def _start(self) -> int:
+    async def _start(self, found: Agenda) -> int:
         """Begin an attempt for each delivery that may be tried now; how many."""
-        under_way = Counter(self._tasks.values())
-        # More is begun when half is done: to claim many together costs little more than to claim one.
-        full = {receiver for receiver, count in under_way.items() if count > self._at_once[receiver] // 2}
-        free = UNDER_WAY - len(self._tasks)
-        now = self._clock.now()
-        if free <= 0 or not await self._store.look(lambda session: due_receivers(session, now, full)):
+        now, free = self._clock.now(), UNDER_WAY - self._under_way.total()
+        if free <= 0 or not found.receivers:
             return 0
-        claimed = await self._store.run(lambda session: claim(session, now, self._lease, under_way, free))
+        under_way = dict(self._under_way)
+        claimed = await self._store.run(
+            lambda session: claim(session, found.receivers, now, self._lease, under_way, free)
+        )
         for each in claimed:
             self._at_once[each.receiver] = at_once(each.notifier)
             self._spawn(self._deliver(each), each.receiver)
@@ -142,19 +149,24 @@ class Dispatcher:
 
     def _spawn(self, work: Coroutine[Any, Any, None], receiver: str) -> None:  # Any: what coroutines are made of
         task = asyncio.create_task(work)
-        self._tasks[task] = receiver
-        task.add_done_callback(self._ended)
+        self._tasks.add(task)
+        self._under_way[receiver] += 1
+        task.add_done_callback(partial(self._ended, receiver))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
-        self._freed.set()
+    def _ended(self, receiver: str, task: asyncio.Task[None]) -> None:
+        was_all = self._under_way.total() >= UNDER_WAY
+        self._tasks.remove(task)
+        self._under_way[receiver] -= 1
+        if was_all or not self._is_full(receiver):
+            self._freed.set()
 
-    async def _pause(self) -> timedelta:
+    def _is_full(self, receiver: str) -> bool:
+        """More is begun when half is done: to claim many together costs little more than to claim one."""
+        return self._under_way[receiver] > self._at_once[receiver] // 2
+
+    def _pause(self, due: datetime | None) -> timedelta:
         """How long there is nothing to do unless somebody says otherwise."""
-        now = self._clock.now()
-        dues = await self._store.look(lambda session: (next_due(session, now), next_turn(session, now)))
-        instant = min((due for due in dues if due is not None), default=None)
-        return NAP if instant is None else min(max(instant - now, timedelta(milliseconds=5)), NAP)
+        return NAP if due is None else min(max(due - self._clock.now(), timedelta(milliseconds=5)), NAP)
 
     async def _deliver(self, claimed: Claimed) -> None:
         began = time.monotonic()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import ip_address
 from socket import AddressFamily
 from types import SimpleNamespace, TracebackType
@@ -104,7 +105,7 @@ class Door:
         timeout: timedelta = TIMEOUT,
     ) -> Result:
         """POST `body` to `url`, once. Raises Invalid only for an allow-list that cannot be read."""
-        rules = read_allow(allow)
+        rules = _rules(tuple(allow))
         if reason := _unfit(url, rules):
             return Forbidden(reason)
         try:
@@ -122,7 +123,7 @@ class Door:
     def session(self) -> aiohttp.ClientSession:
         """The session for channels with an address of their own: no guard, no redirects."""
         if self._plain is None:
-            self._plain = _open_session(aiohttp.TCPConnector(limit=50), _no_redirects())
+            self._plain = _open_session(aiohttp.TCPConnector(limit=0), _no_redirects())
         return self._plain
 
     async def close(self) -> None:
@@ -135,7 +136,7 @@ class Door:
         """One pool an allow-list: a connection that one list opened is never used under another."""
         if rules not in self._guarded:
             resolver = _GuardedResolver(self._resolver or aiohttp.DefaultResolver(), rules)
-            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=100)
+            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=0)
             self._guarded[rules] = _open_session(connector)
         return self._guarded[rules]
 
@@ -179,6 +180,10 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
     return received.decode("utf-8", "replace")
 
 
+_rules = lru_cache(1_000)(read_allow)
+
+
+@lru_cache(1_000)
 def _unfit(url: str, rules: tuple[Allow, ...]) -> str | None:
     """Why `url` is refused before any name is looked up."""
     try:

@@ -8,6 +8,7 @@ from uuid import UUID
 from tocsin.events.clock import micros
 from tocsin.events.ids import derive
 from tocsin.events.model import CHAIN, DEPTH, RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
+from tocsin.notifiers.past import Origin, Standing
 from tocsin.notifiers.tables import Delivery, Incident
 
 _ONCE: Final = frozenset({"opened", "dropped", "resolved"})
@@ -36,7 +37,7 @@ def _about(incident: Incident) -> dict[str, Any]:  # Any: JSON
     return {**about, "route": incident.route, "firing": incident.firing} if incident.route else about
 
 
-def ended(delivery: Delivery, incident: Incident, attempt: UUID) -> Event:
+def ended(delivery: Delivery | Standing, incident: Incident | Origin, attempt: UUID) -> Event:
     """`tocsin.delivery.delivered` or `.dead`, when an attempt has brought the delivery there."""
     payload: dict[str, Any] = {  # Any: JSON
         "receiver": delivery.receiver,
@@ -65,7 +66,7 @@ def ended(delivery: Delivery, incident: Incident, attempt: UUID) -> Event:
     )
 
 
-def _incident_labels(incident: Incident) -> dict[str, str]:
+def _incident_labels(incident: Incident | Origin) -> dict[str, str]:
     return {
         RESOURCE_ID: f"tocsin.incident.{incident.id}",
         RESOURCE_NAME: incident.key,
@@ -74,7 +75,7 @@ def _incident_labels(incident: Incident) -> dict[str, str]:
     }
 
 
-def _chain(incident: Incident) -> dict[str, str]:
+def _chain(incident: Incident | Origin) -> dict[str, str]:
     """Which automations stand behind the incident."""
     depth = {DEPTH: str(incident.depth)} if incident.depth else {}
     return {**depth, CHAIN: incident.chain} if incident.chain else depth

@@ -1,10 +1,11 @@
 """What a receiver has been told of an incident. One incident may have thousands of revisions: few of them are read."""
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
@@ -12,6 +13,41 @@ from tocsin.notifiers.delivery import LIVE, Known
 from tocsin.notifiers.outcomes import Handle
 from tocsin.notifiers.tables import Delivery, Incident
 from tocsin.store.partial import among
+
+Place = tuple[UUID, str]
+"""An incident, and a receiver of it."""
+
+
+class Standing(NamedTuple):
+    """How a delivery stands: as much of its row as the end of an attempt is about."""
+
+    id: UUID
+    incident_id: UUID
+    receiver: str
+    revision: int
+    action: str
+    state: str
+    lease: UUID | None
+    tries: int
+    since: datetime
+    minimal: bool
+    maybe_told: bool
+    reason: str | None
+    updated: datetime
+
+
+class Origin(NamedTuple):
+    """What a delivery is about: as much of its incident's row."""
+
+    id: UUID
+    key: str
+    node: dict[str, Any]  # Any: a Node as JSON
+    severity: str
+    depth: int
+    chain: str
+    opened: datetime
+    event_id: UUID
+    resolved_by: UUID | None
 
 
 class Heard(NamedTuple):
@@ -34,17 +70,22 @@ def current(session: Session, incident: UUID, receiver: str, revision: int | Non
     return session.exec(statement.order_by(col(Delivery.revision)).with_for_update()).all()
 
 
-def current_all(
-    session: Session, incidents: Collection[UUID], deliveries: Collection[UUID]
-) -> dict[tuple[UUID, str], list[Delivery]]:
-    """By incident and receiver the live deliveries and those named, in order; locked until the end of the transaction.
+def origins(session: Session, incidents: Collection[UUID]) -> dict[UUID, Origin]:
+    """These incidents, locked until the end of the transaction, those first whose ids come first."""
+    rows = session.connection().execute(_ORIGINS, {"incidents": list(incidents)}).all() if incidents else ()
+    return {row.id: row for row in map(Origin._make, rows)}
+
+
+def standing(
+    session: Session, deliveries: Collection[UUID], incidents: Collection[UUID]
+) -> dict[Place, list[Standing]]:
+    """By incident and receiver these deliveries and the live ones, in order; locked until the end of the transaction.
 
     The incidents are locked already.
     """
-    wanted = or_(is_live(Delivery.state), col(Delivery.id).in_(deliveries))
-    statement = select(Delivery).where(col(Delivery.incident_id).in_(incidents), wanted)
-    found: dict[tuple[UUID, str], list[Delivery]] = {}
-    for row in session.exec(statement.order_by(col(Delivery.revision)).with_for_update()):
+    asked = {"incidents": list(incidents), "deliveries": list(deliveries)}
+    found: dict[Place, list[Standing]] = {}
+    for row in map(Standing._make, session.connection().execute(_STANDING, asked).all()):
         found.setdefault((row.incident_id, row.receiver), []).append(row)
     return found
 
@@ -79,29 +120,65 @@ def receivers(session: Session, incident: UUID) -> list[str]:
     return sorted(session.exec(select(Delivery.receiver).where(Delivery.incident_id == incident).distinct()))
 
 
-def heard_of(session: Session, receiver: str, incidents: Sequence[UUID]) -> dict[UUID, Heard]:
-    """What the receiver has, or may have, heard of these incidents; those of which it heard nothing are left out."""
-    taken = case((col(Delivery.state) == "delivered", col(Delivery.revision)), else_=0)
-    mine = and_(col(Delivery.receiver) == receiver, col(Delivery.incident_id).in_(incidents))
-    heard = or_(col(Delivery.state) == "delivered", col(Delivery.maybe_told))
-    newest = columns(col(Delivery.incident_id), func.max(taken)).where(mine, heard)
-    found = session.connection().execute(newest.group_by(col(Delivery.incident_id))).all()
-    places = [(incident, receiver, revision) for incident, revision in found if revision]
-    return {incident: Heard(None) for incident, _ in found} | _handles(session, places)
+def heard_of(session: Session, places: Collection[Place]) -> dict[Place, Heard]:
+    """What receivers have, or may have, heard of incidents; where one has heard nothing there is nothing.
+
+    Of places that were not asked for there may be something too.
+    """
+    incidents, receivers = {incident for incident, _ in places}, {receiver for _, receiver in places}
+    asked = {"incidents": list(incidents), "receivers": list(receivers)}
+    newest = {(row[0], row[1]): row[2] for row in session.connection().execute(_NEWEST, asked).all()} if places else {}
+    return {place: Heard(None) for place in newest} | _handles(session, {k: v for k, v in newest.items() if v})
 
 
-def _handles(session: Session, places: Sequence[tuple[UUID, str, int]]) -> dict[UUID, Heard]:
-    """What the channel gave back for these deliveries."""
-    if not places:
+def _handles(session: Session, newest: Mapping[Place, int]) -> dict[Place, Heard]:
+    """What the channel gave back for these revisions."""
+    if not newest:
         return {}
-    incidents, receivers = {incident for incident, _, _ in places}, {receiver for _, receiver, _ in places}
-    # Asked for by lists too, because SQLite would compare a list of triples with every row.
-    theirs = col(Delivery.incident_id).in_(incidents), col(Delivery.receiver).in_(receivers)
-    key = tuple_(col(Delivery.incident_id), col(Delivery.receiver), col(Delivery.revision)).in_(places)
-    found = columns(col(Delivery.incident_id), col(Delivery.handle)).where(*theirs, key)
-    rows = session.connection().execute(found)
-    return {incident: Heard(dict(handle) if handle else None) for incident, handle in rows}
+    incidents, receivers = {incident for incident, _ in newest}, {receiver for _, receiver in newest}
+    asked = {"incidents": list(incidents), "receivers": list(receivers), "revisions": list(set(newest.values()))}
+    # Asked for by lists, because SQLite would compare a list of triples with every row.
+    rows = session.connection().execute(_HANDLES, asked).all()
+    return {
+        (incident, receiver): Heard(dict(handle) if handle else None)
+        for incident, receiver, revision, handle in rows
+        if newest.get((incident, receiver)) == revision
+    }
 
 
 def _ours(incident: UUID, receiver: str) -> ColumnElement[bool]:
     return and_(col(Delivery.incident_id) == incident, col(Delivery.receiver) == receiver)
+
+
+# Made once: to make them costs more than to carry them out.
+_THEIRS: Final = (
+    col(Delivery.incident_id).in_(bindparam("incidents", expanding=True)),
+    col(Delivery.receiver).in_(bindparam("receivers", expanding=True)),
+)
+_NEWEST: Final = (
+    columns(
+        col(Delivery.incident_id),
+        col(Delivery.receiver),
+        func.max(case((col(Delivery.state) == "delivered", col(Delivery.revision)), else_=0)),
+    )
+    .where(*_THEIRS, or_(col(Delivery.state) == "delivered", col(Delivery.maybe_told)))
+    .group_by(col(Delivery.incident_id), col(Delivery.receiver))
+)
+_HANDLES: Final = columns(
+    col(Delivery.incident_id), col(Delivery.receiver), col(Delivery.revision), col(Delivery.handle)
+).where(*_THEIRS, col(Delivery.revision).in_(bindparam("revisions", expanding=True)))
+_ORIGINS: Final = (
+    columns(*(col(getattr(Incident, name)) for name in Origin._fields))
+    .where(col(Incident.id).in_(bindparam("incidents", expanding=True)))
+    .order_by(col(Incident.id))
+    .with_for_update()
+)
+_STANDING: Final = (
+    columns(*(col(getattr(Delivery, name)) for name in Standing._fields))
+    .where(
+        col(Delivery.incident_id).in_(bindparam("incidents", expanding=True)),
+        or_(is_live(Delivery.state), col(Delivery.id).in_(bindparam("deliveries", expanding=True))),
+    )
+    .order_by(col(Delivery.revision))
+    .with_for_update()
+)

@@ -11,7 +11,7 @@ from tocsin.events.clock import Clock, SystemClock
 from tocsin.events.errors import NotFound
 from tocsin.notifiers.channel import Notifier
 from tocsin.notifiers.channels import Channels
-from tocsin.notifiers.claims import Tried, attempt_row
+from tocsin.notifiers.endings import Tried, attempt_values
 from tocsin.notifiers.http import Door
 from tocsin.notifiers.registry import unknown
 from tocsin.notifiers.tables import Attempt, NotifierRow
@@ -45,7 +45,7 @@ async def _try(channel: Notifier, view: View, name: str, clock: Clock) -> Attemp
     outcome = await channel.send(message, None)
     took = timedelta(seconds=time.monotonic() - began)
     size = len(msgspec.json.encode(message.body))
-    return attempt_row(name, "test", Tried(outcome, clock.now(), took, size), None)
+    return Attempt(**attempt_values(name, "test", Tried(outcome, clock.now(), took, size), None))
 
 
 def _view(action: Action, incident: UUID, name: str, now: datetime) -> View:

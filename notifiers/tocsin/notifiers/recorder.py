@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tocsin.notifiers.claims import Claimed, Tried, record_all
+from tocsin.notifiers.claims import Claimed
 from tocsin.notifiers.delivery import Step
+from tocsin.notifiers.endings import Tried, record_all
 from tocsin.store.engine import AWAY, Store
 
 
@@ -24,7 +25,7 @@ class Recorder:
         self._writing: asyncio.Task[None] | None = None
 
     async def record(self, claimed: Claimed, tried: Tried) -> Step | None:
-        """What `claims.record` gives, once it is written down; raises what the transaction raised."""
+        """What `endings.record` gives, once it is written down; raises what the transaction raised."""
         one = _Ended(claimed, tried, asyncio.get_running_loop().create_future())
         self._ended.append(one)
         if self._writing is None or self._writing.done():

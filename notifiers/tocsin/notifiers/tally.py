@@ -7,7 +7,7 @@ lock that lasts as long as itself, and never waits; a scrape adds the shards up.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import bindparam, literal_column
@@ -15,7 +15,8 @@ from sqlalchemy import select as columns
 from sqlmodel import Session, col, func
 
 from tocsin.notifiers.node import node_from_json
-from tocsin.notifiers.tables import AlertRow, Attempt, Delivery, Incident
+from tocsin.notifiers.past import Origin, Standing
+from tocsin.notifiers.tables import AlertRow, Incident
 from tocsin.notifiers.tally_figures import Figure, Kind, attempted, dead, summed, told
 from tocsin.notifiers.tally_tables import TallyRow
 from tocsin.store.tables import LogEntry
@@ -83,12 +84,19 @@ def totals(session: Session) -> list[Figure]:
     return [Figure(cast(Kind, kind), who, label, int(times), int(total)) for kind, who, label, times, total in rows]
 
 
-def count_attempts(
-    session: Session, tried: Sequence[tuple[Attempt, Delivery | None]], incidents: Mapping[UUID, Incident]
-) -> None:
-    """Count attempts, and what each made of its delivery if that was still its own (else None)."""
-    figures = [figure for one, _ in tried for figure in attempted(one.receiver, one.outcome, one.waited_ms)]
-    own = [delivery for _, delivery in tried if delivery is not None]
+class Counted(NamedTuple):
+    """An attempt as it is counted; `delivery` is what it made of its delivery, if that was still its own."""
+
+    receiver: str
+    outcome: str
+    waited_ms: int
+    delivery: Standing | None = None
+
+
+def count_attempts(session: Session, tried: Sequence[Counted], incidents: Mapping[UUID, Origin]) -> None:
+    """Count attempts, and what each made of its delivery."""
+    figures = [figure for one in tried for figure in attempted(one.receiver, one.outcome, one.waited_ms)]
+    own = [one.delivery for one in tried if one.delivery is not None]
     figures += [dead(delivery.receiver) for delivery in own if delivery.state == "dead"]
     first = [one for one in own if _is_first_word(one, incidents[one.incident_id])]
     received = _received(session, {one.incident_id for one in first})
@@ -98,7 +106,7 @@ def count_attempts(
     add(session, figures)
 
 
-def _is_first_word(delivery: Delivery, incident: Incident) -> bool:
+def _is_first_word(delivery: Standing, incident: Origin) -> bool:
     """Whether it has told its receiver of the incident. Whom a step of escalation calls is meant to hear later."""
     first = delivery.state == "delivered" and delivery.action == "trigger"
     return first and delivery.receiver in node_from_json(incident.node).receivers
@@ -112,5 +120,5 @@ def _received(session: Session, incidents: Collection[UUID]) -> dict[UUID, datet
     """
     if not incidents:
         return {}
-    found = session.connection().execute(_RECEIVED, {"incidents": list(incidents)})
+    found = session.connection().execute(_RECEIVED, {"incidents": list(incidents)}).all()
     return {incident: at for incident, at in found if at is not None}

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from tocsin.notifiers.case import Moment
 from tocsin.notifiers.episodes import Carried, carry, put_down
@@ -17,16 +17,6 @@ BATCH: Final = 50
 AGAIN: Final = timedelta(minutes=1)
 
 _LOG = redacted_logger("tocsin.notifiers.turns")
-
-
-def any_turn(session: Session, now: datetime) -> bool:
-    """Whether an incident is due."""
-    return session.exec(select(Incident.id).where(col(Incident.due) <= now).limit(1)).first() is not None
-
-
-def next_turn(session: Session, now: datetime) -> datetime | None:
-    """When the next incident comes due after `now`; None when none will."""
-    return session.exec(select(func.min(Incident.due)).where(col(Incident.due) > now)).one()
 
 
 def take_turns(session: Session, now: datetime, limit: int = BATCH) -> int:
