@@ -82,7 +82,7 @@ def _superseded(session: Session, changes: list[Change]) -> dict[int, str]:
     refused: dict[int, str] = {}
     for fence in {change.fence for change in changes if change.fence is not None}:
         run_id, attempt = fence
-        statement = select(FLOW_RUN.c.attempt, FLOW_RUN.c.state_type).where(FLOW_RUN.c.id == run_id)
+        statement = select(FLOW_RUN.c.attempt, FLOW_RUN.c.state_type, FLOW_RUN.c.lease).where(FLOW_RUN.c.id == run_id)
         row = session.connection().execute(statement.with_for_update(read=True)).one()
         held = row.state_type in _OWNED or (row.state_type in _HELD_BACK and row.lease is not None)
         if row.attempt == attempt and held:
