@@ -19,7 +19,7 @@ from tocsin.flows.concurrency import concurrency, rate_limit, rate_limit_async
 from tocsin.flows.errors import Terminated
 from tocsin.flows.limit_tables import ConcurrencySlot
 from tocsin.flows.limits import LimitChange, Status, get_limit, key_of, places, put_limit, set_limits
-from tocsin.flows.slot_requests import Answer, Give, KnownLimits, Look, Take, Wanted, free_dead
+from tocsin.flows.slot_requests import Answer, Give, KnownLimits, LookForSlots, Take, Wanted, free_dead
 from tocsin.flows.slot_rules import Ticket
 from tocsin.flows.slots import forget
 from tocsin.store import leases
@@ -379,7 +379,7 @@ def test_who_waits_and_falls_silent_loses_his_turn(book: Book) -> None:
     assert not _take(book, silent)
     assert book.ledger.ask(Give(tickets=(holder.ticket.id,))) == 1
     assert not _take(book, later), "it is kept for the one before"
-    assert book.ledger.ask(Look(wanted=(later,), now=now() + timedelta(seconds=4)))[0].taken
+    assert book.ledger.ask(LookForSlots(wanted=(later,), now=now() + timedelta(seconds=4)))[0].taken
 
 
 def test_a_request_carried_out_twice_takes_once(book: Book) -> None:
@@ -396,7 +396,7 @@ def test_what_a_request_asks_and_answers_survives_json(quick: Book) -> None:
 
     set_limits({"global:db": 2})
     wanted = _ticket(quick, "global:db")
-    for request in (Take(wanted=(wanted,), now=now()), Look(wanted=(wanted,), now=now()), KnownLimits()):
+    for request in (Take(wanted=(wanted,), now=now()), LookForSlots(wanted=(wanted,), now=now()), KnownLimits()):
         read = msgspec.json.decode(msgspec.json.encode(request), type=type(request))
         assert read == request
         answer = quick.ledger.ask(read)

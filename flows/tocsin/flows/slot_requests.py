@@ -96,7 +96,7 @@ class Take(Request, frozen=True):
                 _remove(session, [one.ticket.id])
 
 
-class Look(Request, frozen=True):
+class LookForSlots(Request, frozen=True):
     """What `Take` would answer now, without taking: who waits looks before it locks anything."""
 
     writes: ClassVar[bool] = False

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from tocsin.events.errors import Invalid
 from tocsin.flows.book import Book
 from tocsin.flows.errors import Terminated
-from tocsin.flows.slot_requests import SLOTS, Answer, Give, Look, StillWait, Take, Wanted
+from tocsin.flows.slot_requests import SLOTS, Answer, Give, LookForSlots, StillWait, Take, Wanted
 from tocsin.flows.slot_rules import in_order
 from tocsin.store.engine import AWAY
 
@@ -123,7 +123,9 @@ class WaitingRoom:
         if not first:
             return 0.0
         clock = self._ledger.clock
-        looked: list[Answer] = self._ledger.ask(Look(wanted=tuple(one.wanted for one in first), now=clock.now()))
+        looked: list[Answer] = self._ledger.ask(
+            LookForSlots(wanted=tuple(one.wanted for one in first), now=clock.now())
+        )
         hopeful = [one for one, answer in zip(first, looked, strict=True) if answer.taken or answer.never]
         if hopeful:
             self._take(hopeful)
