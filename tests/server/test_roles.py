@@ -97,7 +97,8 @@ async def test_an_unknown_role_is_named_with_those_there_are(home: Path) -> None
 async def test_every_role_has_services(home: Path) -> None:
     async with open_parts(Settings(home=home)) as parts:
         assert [service.name for service in services(list(ROLES), parts)] == [
-            "api", "adoption", "clock", "sources", "host", "performer", "deliveries", "slack", "watchdog", "worker",
+            "api", "adoption", "clock", "sources", "host", "performer", "deliveries", "slack", "watchdog", "vigil",
+            "tidying", "worker",
         ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tocsin.server.adoption import Adoption
 from tocsin.server.roles import Serve
 from tocsin.server.slack_listening import Listening
 from tocsin.server.sweeping import Sweeping
+from tocsin.server.tidying import Tidying
 from tocsin.store import engine
 from tocsin.store.engine import Store
 from tocsin.store.logbus import LogBus
@@ -30,6 +31,7 @@ SERVICES: dict[str, Callable[[Store], Serve]] = {
     "deliveries": lambda store: Dispatcher(store, CLOCK).serve,
     "slack": lambda store: Listening(store, CLOCK).serve,
     "watchdog": lambda store: Sweeping(store, CLOCK).serve,
+    "tidying": lambda store: Tidying(store, CLOCK).serve,
 }
 
 

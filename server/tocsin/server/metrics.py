@@ -44,6 +44,7 @@ class _Readings(Collector):
         yield from _counted(self._known)
         yield from _telling(self._known)
         yield from _deciding(self._known)
+        yield from _caching(self._known)
 
 
 def exposition(known: Readings, accept: str) -> tuple[bytes, str]:
@@ -144,6 +145,20 @@ def _deciding(known: Readings) -> Iterator[Metric]:
     yield _gauge("tocsin_invocations_failed", "Actions of automations that failed for good.", (), [((), known.failed)])
     text = "Schedules whose next tick should have been sent."
     yield from _waiting("tocsin_schedules_late", text, known.ticks, known)
+
+
+def _caching(known: Readings) -> Iterator[Metric]:
+    text = "Cached results; expired ones count until they are cleared."
+    yield _gauge("tocsin_cache_entries", text, (), [((), known.cached)])
+    text = "Keys whose result a task run computes, for which others may wait."
+    yield from _waiting("tocsin_cache_flights", text, known.flights, known)
+    text = "Runs of the last hour that are over, of tasks that took a cached result."
+    totals = [((effect.task_key,), float(effect.total)) for effect in known.effects]
+    yield _gauge("tocsin_cache_task_runs", text, ("task",), totals)
+    skipped = [((effect.task_key,), float(effect.skipped)) for effect in known.effects]
+    yield _gauge("tocsin_cache_skipped_runs", "Those of them that took a cached result.", ("task",), skipped)
+    ratios = [((effect.task_key,), effect.ratio) for effect in known.effects]
+    yield _gauge("tocsin_cache_effectiveness_ratio", "Skipped runs / runs of the last hour.", ("task",), ratios)
 
 
 def _waiting(name: str, text: str, waiting: Waiting, known: Readings) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """How the installation fares, read from the database: so it does not matter who asks, nor who did the work."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy import select as columns
@@ -10,6 +10,10 @@ from sqlmodel import Session, col, func, select
 from tocsin.automations.ledger import DUE, FAILED
 from tocsin.automations.tables import StoredInvocation
 from tocsin.events.topics import EVENTS, EXTERNAL
+from tocsin.flows import cache_figures
+from tocsin.flows.cache_figures import Effect
+from tocsin.flows.cache_tables import CacheFlight
+from tocsin.flows.tables import CacheEntry
 from tocsin.notifiers import past, tally
 from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.tables import Delivery, Incident, NotifierRow, ReceiverState
@@ -20,6 +24,8 @@ from tocsin.store.tables import LogEntry, Position
 from tocsin.triggers.tables import Schedule
 
 EVALUATED: Final = (EVENTS, EXTERNAL)
+RECENT: Final = timedelta(hours=1)
+"""Of which task runs the effectiveness of the cache is told."""
 
 
 class Waiting(NamedTuple):
@@ -61,6 +67,9 @@ class Readings:
     invocations: Waiting
     failed: int
     ticks: Waiting
+    cached: int
+    flights: Waiting
+    effects: list[Effect]
 
 
 def readings(session: Session, now: datetime) -> Readings:
@@ -77,6 +86,9 @@ def readings(session: Session, now: datetime) -> Readings:
         invocations=_invocations(session, now),
         failed=session.exec(select(func.count()).where(StoredInvocation.state == FAILED)).one(),
         ticks=_ticks(session, now),
+        cached=session.exec(select(func.count()).select_from(CacheEntry)).one(),
+        flights=Waiting(*session.exec(select(func.count(), func.min(CacheFlight.since))).one()),
+        effects=cache_figures.effects(session, now - RECENT),
     )
 
 

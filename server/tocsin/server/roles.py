@@ -98,6 +98,7 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
     from tocsin.notifiers.dispatch import Dispatcher
     from tocsin.server.slack_listening import Listening
     from tocsin.server.sweeping import Sweeping
+    from tocsin.server.tidying import Tidying
 
     performer = Performer(parts.store, parts.clock, source=parts.settings.cloudevents_source)
     yield Service("performer", performer.serve)
@@ -106,6 +107,7 @@ def _dispatcher(parts: Parts) -> Iterator[Service]:
     late_after = timedelta(seconds=parts.settings.late_after_s)
     yield Service("watchdog", Sweeping(parts.store, parts.clock, late_after).serve)
     yield Service("vigil", Vigil(parts.store, parts.clock).serve)
+    yield Service("tidying", Tidying(parts.store, parts.clock).serve)
     if parts.settings.kafka_bootstrap_servers:
         from tocsin.store.relay import Relay
 

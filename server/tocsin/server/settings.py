@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         description="Fernet keys, comma separated, that seal the secrets of notifiers and hooks; the first seals. "
         "Unset: a key file under the home.",
     )
+    results_storage: str = Field(
+        default="",
+        description="Where results of tasks and flows lie: a path, or an address that fsspec knows (`s3://bucket/path`). "
+        "Unset: a folder under the home.",
+    )
     secrets_dir: Path | None = Field(
         default=None,
         description="Folder whose files (`tocsin_api_key`, ...) give settings that the environment does not.",

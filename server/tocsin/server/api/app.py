@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tocsin.events.errors import TocsinError
 from tocsin.server.api import (
     automations,
+    cache,
     deliveries,
     deployments,
     events,
@@ -43,6 +44,7 @@ _ROUTERS: Final = (
     logs.router,
     runs.router,
     limits.router,
+    cache.router,
     schedules.router,
     sources.router,
     notifiers.router,

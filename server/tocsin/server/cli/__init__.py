@@ -36,6 +36,7 @@ _COMMANDS: Final = (
     ("deployment", "tocsin.server.cli.deployment:app", _NOUNS, "Apply, list and run deployments."),
     ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),
+    ("cache", "tocsin.server.cli.cache:app", _NOUNS, "List and clear cached results; say how much they save."),
     ("limit", "tocsin.server.cli.limit:app", _NOUNS, "Create, list and change concurrency and rate limits."),
     ("notifier", "tocsin.server.cli.notifier:app", _NOUNS, "Put and list notifiers, send a test."),
     ("secret", "tocsin.server.cli.secret:app", _NOUNS, "Put, list and remove secrets; change the key."),
