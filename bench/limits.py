@@ -66,7 +66,8 @@ def database(kind: str) -> Iterator[str]:
             Store.open(url).close()
             yield url
             return
-        cluster = Cluster()
+        cluster = Cluster(settings=())
+        cluster.start()
         try:
             url = cluster.create()
             Store.open(url, create=True).close()
