@@ -47,6 +47,7 @@ from tocsin.flows.states import (
     suspended,
 )
 from tocsin.flows.tables import DeploymentRow, FlowRun, Rerun
+from tocsin.flows.variables import values
 from tocsin.store.engine import insert_new
 from tocsin.store.tables import LogEntry
 
@@ -321,14 +322,17 @@ def _columns(deployment: DeploymentRow, parameters: dict[str, Any], now: datetim
 def _rendered(session: Session, parameters: dict[str, Any], at: datetime, cause: UUID | None) -> dict[str, Any]:
     """Templates among a deployment's parameters, filled in from the tick that led to the run, else from its time."""
     instant = at.isoformat()
-    times = {"scheduled_time": instant, "data_interval_start": instant, "data_interval_end": instant}
-    if cause is None or "{{" not in repr(parameters):
+    times: dict[str, Any] = {name: instant for name in ("scheduled_time", "data_interval_start", "data_interval_end")}
+    written = repr(parameters)
+    named = {"variables": values(session)} if "{{" in written and "variables" in written else {}
+    times |= named
+    if cause is None or "{{" not in written:
         return dict(templates.render_value(parameters, times))
     entry = session.exec(select(LogEntry).where(LogEntry.id == cause)).one_or_none()
     if entry is None:
         return dict(templates.render_value(parameters, times))
     event = codec.decode(entry.body)
-    context = times | event.payload | {"event": msgspec.to_builtins(event)}
+    context = times | event.payload | named | {"event": msgspec.to_builtins(event)}
     return dict(templates.render_value(parameters, context))
 
 

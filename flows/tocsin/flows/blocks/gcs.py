@@ -46,8 +46,8 @@ class GCSBucket(Files, Block):
         """The gcsfs file system. Raises Unavailable when it is not installed."""
         if self._files is None:
             try:
-                # An extra; and by the JSON API alone, which an `endpoint_url` speaks, too: the package's default asks by
-                # gRPC besides, at Google's own address.
+                # An extra; and its form that speaks the JSON API alone, as an `endpoint_url` does: the package's
+                # default asks by gRPC besides, at Google's own address.
                 from gcsfs.core import GCSFileSystem
             except ImportError as error:
                 raise Unavailable("GCSBucket needs gcsfs: pip install 'tocsin[gcs]'") from error
