@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, PrivateAttr, ValidationError
@@ -16,6 +17,7 @@ from tocsin.flows.blocks.schemas import schema_of
 from tocsin.flows.book import Book
 from tocsin.flows.context import flow_context
 from tocsin.flows.ledger import current
+from tocsin.flows.request import Request
 from tocsin.store.redact import redact
 
 # Any below: the values of users' fields, and JSON.
@@ -52,11 +54,18 @@ class Block(Part):
         Raises Conflict for a name that is taken (`overwrite` takes its place), Invalid for a name, or a field, that
         cannot be stored.
         """
+        book = _book()
+        book.ask(self.putting(name, overwrite, book.clock.now()))
+        self._stored = (name, self._fields_at(name))
+
+    def putting(self, name: str, overwrite: bool, now: datetime) -> Request:
+        """What stores it when it is carried out. Raises Invalid for a name, or a field, that cannot be stored."""
         if not kinds.NAME.fullmatch(name):
             raise Invalid(f"block name {name!r}: letters, digits, blanks, dots, dashes and underscores, at most 100")
-        document = self._proven(name)
-        self._put(_book(), name, document, overwrite)
-        self._stored = (name, document)
+        return self._putting(name, without_fields(self._proven(name)), overwrite, now)
+
+    def _putting(self, name: str, document: Any, overwrite: bool, now: datetime) -> Request:
+        return PutBlock(kind=self.kind(), name=name, document=document, overwrite=overwrite, written=uuid7(), now=now)
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -112,18 +121,6 @@ class Block(Part):
         """Pickled with its secrets sealed: no result on a disk, nothing sent to another process, shows them."""
         name = self._stored[0] if self._stored else None
         return _revived, (type(self), name, sealed_document(self._fields_at(self.type_slug)))
-
-    def _put(self, book: Book, name: str, document: Any, overwrite: bool) -> None:
-        book.ask(
-            PutBlock(
-                kind=self.kind(),
-                name=name,
-                document=without_fields(document),
-                overwrite=overwrite,
-                written=uuid7(),
-                now=book.clock.now(),
-            )
-        )
 
     def _proven(self, name: str) -> Any:
         """What is to be stored, and can be read again."""

@@ -1,5 +1,6 @@
 """The plainest blocks: one secret, one JSON value."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import SecretStr, field_validator
@@ -7,7 +8,7 @@ from pydantic import SecretStr, field_validator
 from tocsin.events.errors import Invalid
 from tocsin.flows.blocks.block import Block
 from tocsin.flows.blocks.requests import PutSecret
-from tocsin.flows.book import Book
+from tocsin.flows.request import Request
 from tocsin.flows.serializers import same_after_json
 
 
@@ -21,10 +22,10 @@ class Secret(Block):
         """The secret itself."""
         return self.value.get_secret_value()
 
-    def _put(self, book: Book, name: str, document: Any, overwrite: bool) -> None:  # Any: JSON
+    def _putting(self, name: str, document: Any, overwrite: bool, now: datetime) -> Request:  # Any: JSON
         if not self.get():
             raise Invalid(f"secret {name!r}: it is empty")
-        book.ask(PutSecret(name=name, value=self.get(), overwrite=overwrite, now=book.clock.now()))
+        return PutSecret(name=name, value=self.get(), overwrite=overwrite, now=now)
 
 
 class JSON(Block):

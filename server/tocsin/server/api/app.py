@@ -8,7 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tocsin.events.errors import TocsinError
 from tocsin.server.api import (
+    artifacts,
     automations,
+    blocks,
     cache,
     deliveries,
     deployments,
@@ -29,6 +31,7 @@ from tocsin.server.api import (
     slack,
     sources,
     tail,
+    variables,
     workers,
 )
 from tocsin.server.api.guard import Guard
@@ -47,6 +50,9 @@ _ROUTERS: Final = (
     cache.router,
     schedules.router,
     sources.router,
+    artifacts.router,
+    variables.router,
+    blocks.router,
     notifiers.router,
     pagerduty.router,
     slack.router,
