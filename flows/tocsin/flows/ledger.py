@@ -4,9 +4,12 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from tocsin.events.clock import Clock, SystemClock
@@ -15,8 +18,14 @@ from tocsin.flows.beat import Heart
 from tocsin.flows.book import Book
 from tocsin.flows.changes import being_stopped
 from tocsin.flows.request import Request
+from tocsin.flows.writing import Write
 from tocsin.store.bell import Bell, bell
-from tocsin.store.engine import Store
+from tocsin.store.engine import Store, went_away
+
+PATIENCE_S: Final = 600.0
+"""How long what a run reports waits for a database that is away."""
+SOONEST_S: Final = 0.05
+LATEST_S: Final = 2.0
 
 T = TypeVar("T")
 
@@ -48,27 +57,48 @@ class Ledger(Book):
         """Carry out the request, after all that was buffered before it when it writes; its answer."""
         if request.writes:
             return self.transact(request.perform)
-        with self.store.read() as session:
-            return request.perform(session)
+        return self._patiently(lambda: self._looked_up(request))
 
     def bell(self, channel: str) -> Bell:
         """A bell that rings when somebody tells of changes on the channel. Raises Unavailable."""
         return bell(self.store, channel)
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """`work` in a write transaction, after all that was buffered before it."""
+        """`work` in a write transaction, after all that was buffered before it.
+
+        While the database is away it is tried again: `work` has to leave, carried out twice, what it leaves when
+        carried out once, because nobody knows what became of a transaction whose connection was lost in its commit.
+        """
         with self._pen:
             batch = self._take()
-            write = batch.write
             try:
-                with self.store.begin() as session:
-                    refused = write.perform(session) if write else {}
-                    answer = work(session)
+                refused, answer = self._patiently(lambda: self._written(batch.write, work))
             except BaseException:
                 self._give_back(batch)
                 raise
             batch.mark(refused)
             return answer
+
+    def _written(self, write: Write | None, work: Callable[[Session], T]) -> tuple[dict[int, str], T]:
+        with self.store.begin() as session:
+            return write.perform(session) if write else {}, work(session)
+
+    def _looked_up(self, request: Request) -> Any:  # Any: as `ask`
+        with self.store.read() as session:
+            return request.perform(session)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """What `work` gives; while the database is away it is tried again, for ten minutes."""
+        end, wait = time.monotonic() + PATIENCE_S, SOONEST_S
+        while True:
+            try:
+                return work()
+            except (DBAPIError, PoolTimeoutError) as error:
+                if not went_away(error) or time.monotonic() > end:
+                    raise
+                logger.warning("the database does not answer, trying again: %s", error.__cause__ or error)
+            time.sleep(wait)
+            wait = min(2 * wait, LATEST_S)
 
     def _deliver(self) -> None:
         self.transact(_nothing)

@@ -22,13 +22,12 @@ _VALUES: Final = f"({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})
 _INSERT_SQLITE: Final = f"INSERT INTO {TASK_RUN.name} {_VALUES} ON CONFLICT DO NOTHING"
 
 
-def insert_task_runs(session: Session, rows: list[Columns]) -> None:
-    """Insert new task runs, those left out that are there; `rows` hold every column."""
+def insert_task_runs(session: Session, rows: list[Columns]) -> int:
+    """Insert new task runs, those left out that are there; how many were new. `rows` hold every column."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(_INSERT_SQLITE, [_for_sqlite(row) for row in rows])
-    else:
-        connection.execute(_INSERT, rows)
+        return connection.exec_driver_sql(_INSERT_SQLITE, [_for_sqlite(row) for row in rows]).rowcount
+    return connection.execute(_INSERT, rows).rowcount
 
 
 def _for_sqlite(row: Columns) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from tocsin.flows.context import FlowContext
 from tocsin.flows.errors import PauseTimedOut, Superseded, Terminated
-from tocsin.flows.pause_requests import EndPause, Look, Seen
+from tocsin.flows.pause_requests import EndPause, LookAtPause, Seen
 from tocsin.flows.states import PAUSED, StateType
 from tocsin.flows.steps import Do, Sleep, Steps
 
@@ -19,7 +19,7 @@ def obeyed(context: FlowContext) -> Steps:
 
     Raises Terminated when it is to end, Superseded when it is somebody else's by now.
     """
-    seen: Seen = yield Do(partial(context.ledger.ask, Look(run_id=context.id)))
+    seen: Seen = yield Do(partial(context.ledger.ask, LookAtPause(run_id=context.id)))
     if _stands_still(seen):
         context.held_back = True
         try:
@@ -34,7 +34,7 @@ def until_resumed(context: FlowContext, key: str | None = None) -> Steps:
     """Wait while the run is paused; what it was told at the place `key`."""
     wait = SOONEST_S
     while True:
-        seen: Seen = yield Do(partial(context.ledger.ask, Look(run_id=context.id, key=key)))
+        seen: Seen = yield Do(partial(context.ledger.ask, LookAtPause(run_id=context.id, key=key)))
         if seen.type is StateType.RUNNING and seen.attempt == context.run["attempt"]:
             return seen.held
         if not _stands_still(seen):

@@ -9,7 +9,6 @@ A change is data. It holds the whole row as it is after it, so of several of one
     v2 (not ours)       v2 Completed                   nothing: refused, somebody else has given the run up
 """
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -43,8 +42,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 class Write(Request, frozen=True, kw_only=True):
     """Store the changes in their order, and the log lines. The answer: why a change was refused, by its place.
 
-    Sent again, it has to be the same changes as before: what was stored then is known by its version and time. Log
-    lines have no id of their own, and are stored again.
+    Sent again, alone or with changes behind it, it finds what was stored then by its version and time. Log lines have
+    no id of their own, and are stored again.
     """
 
     answer: ClassVar[Any] = dict[int, str]
@@ -56,10 +55,10 @@ class Write(Request, frozen=True, kw_only=True):
         """Carry it out; the answer."""
         refused = _superseded(session, self.changes)
         new, known = _newest(self.changes, refused)
-        if new:
-            insert_task_runs(session, [self.changes[places[-1]].row for places in new])
+        if new and insert_task_runs(session, [self.changes[places[-1]].row for places in new]) < len(new):
+            known = [*new, *known]  # some were stored before
         for places in known:
-            if why := _updated(session, self.changes[places[0]].row["version"] - 1, self.changes[places[-1]].row):
+            if why := _updated(session, [self.changes[place].row for place in places]):
                 refused.update(dict.fromkeys(places, why))
         if events := [change.event for place, change in enumerate(self.changes) if place not in refused]:
             log.append(session, events)
@@ -68,7 +67,7 @@ class Write(Request, frozen=True, kw_only=True):
         return refused
 
 
-def _newest(changes: list[Change], refused: dict[int, str]) -> tuple[Iterable[list[int]], Iterable[list[int]]]:
+def _newest(changes: list[Change], refused: dict[int, str]) -> tuple[list[list[int]], list[list[int]]]:
     """The places of the changes of each run, oldest first: of runs that are new, and of those that are stored."""
     places: dict[UUID, list[int]] = {}
     for place, change in enumerate(changes):
@@ -92,14 +91,23 @@ def _superseded(session: Session, changes: list[Change]) -> dict[int, str]:
     return refused
 
 
-def _updated(session: Session, version: int, row: TaskRow) -> str | None:
-    """Why the row is not what is stored now, None when it is."""
-    connection = session.connection()
-    where = TASK_RUN.c.id == row["id"], TASK_RUN.c.version == version
-    if connection.execute(update(TASK_RUN).where(*where).values(**row)).rowcount:
+def _updated(session: Session, rows: list[TaskRow]) -> str | None:
+    """Why the last of these states of a run is not what is stored now, None when it is."""
+    if _replaced(session, rows[0]["version"] - 1, rows[-1]):
         return None
-    stored = connection.execute(
-        select(TASK_RUN.c.version, TASK_RUN.c.state_at).where(TASK_RUN.c.id == row["id"])
-    ).one_or_none()
-    written = stored is not None and (stored.version, stored.state_at) == (row["version"], row["state_at"])
-    return None if written else "it was given up by somebody else"
+    where = TASK_RUN.c.id == rows[0]["id"]
+    columns = select(TASK_RUN.c.version, TASK_RUN.c.state_at)
+    stored = session.connection().execute(columns.where(where)).one_or_none()
+    ours = stored is not None and (stored.version, stored.state_at) in [
+        (row["version"], row["state_at"]) for row in rows
+    ]
+    if stored is None or not ours:
+        return "it was given up by somebody else"
+    if stored.version < rows[-1]["version"]:
+        _replaced(session, stored.version, rows[-1])
+    return None
+
+
+def _replaced(session: Session, version: int, row: TaskRow) -> bool:
+    where = TASK_RUN.c.id == row["id"], TASK_RUN.c.version == version
+    return bool(session.connection().execute(update(TASK_RUN).where(*where).values(**row)).rowcount)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Insert, Select, create_
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel import Session, SQLModel
@@ -198,6 +198,17 @@ def _postgresql_insert(table: type[SQLModel]) -> ReturningInsert[tuple[int]]:
 @cache
 def _sqlite_insert(table: type[SQLModel]) -> Insert:
     return insert_sqlite(table).on_conflict_do_nothing()
+
+
+def went_away(error: BaseException) -> bool:
+    """Whether a transaction failed because the server went away, is on its way back, or let another one go first.
+
+    Nobody knows then what became of it: it may have been committed. A file of SQLite does not go away.
+    """
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeoutError)
+    lost = isinstance(error, InterfaceError | OperationalError) or error.connection_invalidated
+    return lost and not isinstance(error.orig, sqlite3.Error)
 
 
 class _SqliteProbe:

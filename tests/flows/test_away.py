@@ -1,0 +1,109 @@
+"""A database that goes away in the middle: what was reported is stored once, whatever became of the transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from tests.flows.conftest import Book
+from tocsin.events.clock import SystemClock
+from tocsin.events.errors import Invalid
+from tocsin.events.ids import state_event_id
+from tocsin.flows import flow, ledger, task
+from tocsin.flows.tables import FlowRun, TaskRun
+from tocsin.store.engine import Store
+
+
+class Shaky(Store):
+    """A store whose connection is lost: `before` the commit or behind it, so that nobody knows what became of it."""
+
+    breaks: list[str]
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """As a store's, until it is to break."""
+        how = self.breaks.pop(0) if getattr(self, "breaks", None) else ""
+        with super().begin() as session:
+            yield session
+            if how == "before":
+                raise lost()
+        if how == "behind":
+            raise lost()
+
+
+def lost() -> OperationalError:
+    return OperationalError("COMMIT", {}, ConnectionError("server closed the connection unexpectedly"))
+
+
+@pytest.fixture
+def shaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
+    monkeypatch.setattr(ledger, "SOONEST_S", 0.001)
+    store = Shaky.open(f"sqlite:///{tmp_path / 'shaky.db'}")
+    yield Book(ledger.use(store, SystemClock()))
+    ledger.close()
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_connection_that_is_lost_fails_no_run_and_nothing_is_stored_twice(shaky: Book, at: int, when: str) -> None:
+    calls: list[int] = []
+
+    @task
+    def step(number: int) -> int:
+        calls.append(number)
+        return number
+
+    @flow(retries=1)
+    def works() -> int:
+        return step(1) + step(2)
+
+    store = shaky.store
+    assert isinstance(store, Shaky)
+    store.breaks = ["", *[""] * at, when, when]
+    assert works() == 3
+    store.breaks = []
+    shaky.ledger.flush()
+    assert calls == [1, 2]
+    told_once(shaky)
+
+
+def told_once(book: Book) -> None:
+    runs: list[FlowRun | TaskRun] = [*book.flow_runs(), *book.task_runs()]
+    assert {run.state_name for run in runs} == {"Completed"}
+    wanted = {state_event_id(run.id, version) for run in runs for version in range(1, run.version + 1)}
+    events = [event.id for event in book.events() if "-run." in event.event]
+    assert len(events) == len(wanted)
+    assert set(events) == wanted
+
+
+def test_changes_that_were_stored_go_on_from_there_with_those_that_came_meanwhile(shaky: Book) -> None:
+    """An interruption in the commit: nobody tries again, and the next transaction brings both."""
+    store = shaky.store
+    assert isinstance(store, Shaky)
+
+    @task
+    def step() -> int:
+        store.breaks = ["behind"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger, "PATIENCE_S", -1.0)
+            with pytest.raises(OperationalError):
+                shaky.ledger.flush()
+        return 1
+
+    @flow
+    def works() -> int:
+        return step()
+
+    assert works() == 1
+    told_once(shaky)
+
+
+def test_what_is_wrong_with_the_work_itself_is_not_tried_again(shaky: Book) -> None:
+    def work(session: Session) -> None:
+        raise Invalid("no")
+
+    with pytest.raises(Invalid):
+        shaky.ledger.transact(work)
