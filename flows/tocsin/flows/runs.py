@@ -322,7 +322,7 @@ def _columns(deployment: DeploymentRow, parameters: dict[str, Any], now: datetim
 def _rendered(session: Session, parameters: dict[str, Any], at: datetime, cause: UUID | None) -> dict[str, Any]:
     """Templates among a deployment's parameters, filled in from the tick that led to the run, else from its time."""
     instant = at.isoformat()
-    times: dict[str, Any] = {name: instant for name in ("scheduled_time", "data_interval_start", "data_interval_end")}
+    times: dict[str, Any] = dict.fromkeys(("scheduled_time", "data_interval_start", "data_interval_end"), instant)
     written = repr(parameters)
     named = {"variables": values(session)} if "{{" in written and "variables" in written else {}
     times |= named
