@@ -211,19 +211,19 @@ class Night:
             self.emit(thing, word)
         left: tuple[int, ...] = (1,)
         deadline = time.monotonic() + PATIENCE_S
-        while any(left) or self._unread():
+        while any(left):
             if time.monotonic() > deadline:
-                raise AssertionError(f"all {word}, and there are left: {left} and {self._unread()} firings")
+                raise AssertionError(f"all {word}, and there are left: {left}")
             self.world.jump(program.JUMP_S)
             time.sleep(PAUSE_S)  # other processes work, and there is nothing to wait on but their rows
             with self.store.read() as session:
-                left = rest(session)
+                # In the order in which things move on: what is not in one place any more is in the next.
+                left = (self._unread(session), *rest(session))
 
-    def _unread(self) -> int:
+    def _unread(self, session: Session) -> int:
         """How many firings are still to come; each thing that went down is one."""
-        with self.store.read() as session:
-            begun = select(func.count()).where(StoredFiring.state == "Triggered")
-            return self.fired - session.exec(begun).one()
+        begun = select(func.count()).where(StoredFiring.state == "Triggered")
+        return self.fired - session.exec(begun).one()
 
     def _incidents(self) -> dict[UUID, Incident]:
         return {row.id: row for row in self.rows(Incident)}
