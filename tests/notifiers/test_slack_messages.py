@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.notifiers.conftest import OPENED, MakeView
+from tests.notifiers.wild_texts import texts, wild
 from tocsin.notifiers import slack_message
 from tocsin.notifiers.fit import escape
 from tocsin.notifiers.slack_message import headline, render_slack
@@ -201,20 +202,6 @@ def test_a_span_shows_its_two_largest_units(seconds: int, text: str) -> None:
     assert span(timedelta(seconds=seconds)) == text
 
 
-wild = (
-    st.text(max_size=60)
-    | st.text(st.sampled_from("<>&\"'\\\n\t\x00\x7f\ud800\U0001f525é!@#^|*_`~{}"), max_size=60)
-    | st.text(st.sampled_from("שלוםعربي\u202e\u2066 "), max_size=40)
-    | st.sampled_from(["<!channel>", "<@U1|x>", "<https://x|y>", "&lt;", "<!date^1^{date}|x>", "👩‍👩‍👧‍👦" * 30, ""])
-)
-
-
-def huge(text: str) -> st.SearchStrategy[str]:
-    """`text` many times over: long fields without slow generation."""
-    return st.integers(0, 5_000).map(lambda times: (text * times)[:150_000])
-
-
-texts = wild.flatmap(huge) | wild
 views = st.fixed_dictionaries(
     {
         "action": st.sampled_from(get_args(Action)),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tocsin.notifiers.fit import clean, cut, line, top
-from tocsin.notifiers.view import Message, View
+from tocsin.notifiers.view import Message, View, message_of
 
 TITLE: Final = 250
 BODY: Final = 4_000
@@ -28,14 +28,7 @@ def render_apprise(view: View, *, minimal: bool) -> Message:
         "body": title if minimal else _text(view) or title,
         "type": "success" if view.over else _TYPES[view.severity],
     }
-    return Message(
-        delivery=view.delivery,
-        incident=view.incident,
-        action=view.action,
-        since=view.opened,
-        body=body,
-        minimal=minimal,
-    )
+    return message_of(view, body, minimal)
 
 
 def fitted(title: str, body: str, title_limit: int, body_limit: int) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any, Final
 
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, line, top
-from tocsin.notifiers.view import Message, View
+from tocsin.notifiers.view import Message, View, message_of
 
 SUBJECT: Final = 200
 BODY: Final = 60_000
@@ -53,14 +53,7 @@ def render_email(view: View, *, domain: str, minimal: bool) -> Message:
             "X-Tocsin-State": "resolved" if view.over else view.state,
         },
     }
-    return Message(
-        delivery=view.delivery,
-        incident=view.incident,
-        action=view.action,
-        since=view.opened,
-        body=body,
-        minimal=minimal,
-    )
+    return message_of(view, body, minimal)
 
 
 def compose(

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -54,79 +54,38 @@ def classify(status: int, answer: str, headers: Mapping[str, str], now: datetime
     return Refused(reason, resend_minimal=status in RESEND_MINIMAL, status=status)
 
 
-class PagerDutyNotifier:
-    """One service of PagerDuty. A retry carries the same `dedup_key`, so it is never seen twice."""
-
-    def __init__(self, block: PagerDuty, clock: Clock) -> None:
-        self._by = Signature(block.source, block.client, block.client_url, block.links, block.images)
-        self._post = _Post(block, pdpyras.EventsAPISession, _send_event, clock)
-
-    def render(self, view: View, *, minimal: bool = False) -> Message:
-        """The event for `view`, without the routing key."""
-        return render_pagerduty(view, self._by, minimal=minimal)
-
-    async def send(self, message: Message, handle: Handle | None) -> Outcome:
-        """Send the event, once, in a thread."""
-        return await self._post.send(message.body)
-
-    async def find(self, message: Message) -> Delivered | Later | None:
-        """Not needed: sending again with the same `dedup_key` shows nothing twice."""
-        return None
-
-    async def close(self) -> None:
-        """Let go of the threads; what is under way ends by its time-out."""
-        self._post.close()
-
-
-class PagerDutyChangesNotifier:
-    """The change events of one service. They have no key: after a lost answer one may stand there twice."""
-
-    def __init__(self, block: PagerDutyChanges, clock: Clock) -> None:
-        self._by = Signature(block.source, links=block.links)
-        self._post = _Post(block, pdpyras.ChangeEventsAPISession, _send_change, clock)
-
-    def render(self, view: View, *, minimal: bool = False) -> Message:
-        """The change event for `view`, without the routing key."""
-        return render_change(view, self._by, minimal=minimal)
-
-    async def send(self, message: Message, handle: Handle | None) -> Outcome:
-        """Send the change event, once, in a thread."""
-        return await self._post.send(message.body)
-
-    async def find(self, message: Message) -> Delivered | Later | None:
-        """Change events cannot be looked for: None."""
-        return None
-
-    async def close(self) -> None:
-        """Let go of the threads; what is under way ends by its time-out."""
-        self._post.close()
-
-
 # Any, in what follows: pdpyras has no types, and a body is JSON.
-class _Post:
-    """Sends bodies of one kind from threads, each with a session of its own."""
+class _Events:
+    """One service of PagerDuty and one kind of event. Sent once each, from threads with a session of their own."""
 
-    def __init__(
-        self,
-        block: PagerDuty | PagerDutyChanges,
-        kind: Callable[[str], Any],
-        call: Callable[[Any, str, dict[str, Any]], Handle],
-        clock: Clock,
-    ) -> None:
-        self._key, self._url = block.routing_key.get_secret_value(), block.url
-        self._kind, self._call, self._clock = kind, call, clock
+    def __init__(self, block: PagerDuty | PagerDutyChanges, clock: Clock) -> None:
+        self._key, self._url, self._clock = block.routing_key.get_secret_value(), block.url, clock
         self._threads = ThreadPoolExecutor(block.at_once, thread_name_prefix="tocsin-pagerduty")
         self._local = threading.local()
 
-    async def send(self, body: dict[str, Any]) -> Outcome:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, dict(body))
+    async def send(self, message: Message, handle: Handle | None) -> Outcome:
+        """Send the event, once, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message.body)
 
-    def close(self) -> None:
+    async def find(self, message: Message) -> Delivered | Later | None:
+        """Nothing can be looked for: None."""
+        return None
+
+    async def close(self) -> None:
+        """Let go of the threads; what is under way ends by its time-out."""
         self._threads.shutdown(wait=False)
+
+    def _open(self) -> Any:
+        """A session of the library."""
+        raise NotImplementedError
+
+    def _call(self, session: Any, body: dict[str, Any]) -> Handle:
+        """Send `body` through the session; raises what the library raises."""
+        raise NotImplementedError
 
     def _send(self, body: dict[str, Any]) -> Outcome:
         try:
-            return Delivered(self._call(self._session(), self._key, body), 202)
+            return Delivered(self._call(self._session(), body), 202)
         except pdpyras.PDHTTPError as error:
             answer = _said(error.response.text)
             outcome = classify(error.response.status_code, answer, error.response.headers, self._clock.now())
@@ -141,18 +100,46 @@ class _Post:
         """This thread's session."""
         session = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _sends_once(self._kind(self._key), self._url)
+            session = self._local.session = _sends_once(self._open(), self._url)
         return session
 
 
-def _send_event(session: Any, key: str, body: dict[str, Any]) -> Handle:
-    rest = {name: value for name, value in body.items() if name not in ("event_action", "dedup_key")}
-    return {"dedup_key": session.send_event(body["event_action"], dedup_key=body["dedup_key"], **rest)}
+class PagerDutyNotifier(_Events):
+    """The alerts of one service. A retry carries the same `dedup_key`, so it is never seen twice."""
+
+    def __init__(self, block: PagerDuty, clock: Clock) -> None:
+        super().__init__(block, clock)
+        self._by = Signature(block.source, block.client, block.client_url, block.links, block.images)
+
+    def render(self, view: View, *, minimal: bool = False) -> Message:
+        """The event for `view`, without the routing key."""
+        return render_pagerduty(view, self._by, minimal=minimal)
+
+    def _open(self) -> Any:
+        return pdpyras.EventsAPISession(self._key)
+
+    def _call(self, session: Any, body: dict[str, Any]) -> Handle:
+        rest = {name: value for name, value in body.items() if name not in ("event_action", "dedup_key")}
+        return {"dedup_key": session.send_event(body["event_action"], dedup_key=body["dedup_key"], **rest)}
 
 
-def _send_change(session: Any, key: str, body: dict[str, Any]) -> Handle:
-    session.send_change_event(routing_key=key, **body)
-    return {}
+class PagerDutyChangesNotifier(_Events):
+    """The change events of one service. They have no key: after a lost answer one may stand there twice."""
+
+    def __init__(self, block: PagerDutyChanges, clock: Clock) -> None:
+        super().__init__(block, clock)
+        self._by = Signature(block.source, links=block.links)
+
+    def render(self, view: View, *, minimal: bool = False) -> Message:
+        """The change event for `view`, without the routing key."""
+        return render_change(view, self._by, minimal=minimal)
+
+    def _open(self) -> Any:
+        return pdpyras.ChangeEventsAPISession(self._key)
+
+    def _call(self, session: Any, body: dict[str, Any]) -> Handle:
+        session.send_change_event(routing_key=self._key, **body)
+        return {}
 
 
 def _sends_once(session: Any, url: str) -> Any:

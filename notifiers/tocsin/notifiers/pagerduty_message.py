@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, cut_json, line
-from tocsin.notifiers.view import Action, Message, View
+from tocsin.notifiers.view import Action, Message, View, message_of
 
 SUMMARY = 1_024
 DEDUP_KEY = 255
@@ -51,7 +51,7 @@ def render_pagerduty(view: View, by: Signature, *, minimal: bool) -> Message:
         "dedup_key": cut(view.dedup_key, DEDUP_KEY),
         "payload": _minimal_payload(view, by.source) if minimal else _payload(view, by.source),
     }
-    return _message(view, body if minimal else body | _sender(by), minimal)
+    return message_of(view, body if minimal else body | _sender(by), minimal)
 
 
 def render_change(view: View, by: Signature, *, minimal: bool) -> Message:
@@ -60,18 +60,7 @@ def render_change(view: View, by: Signature, *, minimal: bool) -> Message:
     if not minimal:
         details = {"severity": view.severity, **_details(view)}
         payload |= {"source": _line(by.source, SOURCE), "timestamp": view.at.isoformat(), "custom_details": details}
-    return _message(view, {"payload": payload, **({} if minimal else _links(by))}, minimal)
-
-
-def _message(view: View, body: dict[str, Any], minimal: bool) -> Message:
-    return Message(
-        delivery=view.delivery,
-        incident=view.incident,
-        action=view.action,
-        since=view.opened,
-        body=body,
-        minimal=minimal,
-    )
+    return message_of(view, {"payload": payload, **({} if minimal else _links(by))}, minimal)
 
 
 def _sender(by: Signature) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from tocsin.notifiers.fit import ELLIPSIS, clean, cut, escape, top
 from tocsin.notifiers.slack_buttons import buttons
 from tocsin.notifiers.slack_thread import standing, to_payload
-from tocsin.notifiers.view import Message, View
+from tocsin.notifiers.view import Message, View, message_of
 
 HEADER = 150
 SECTION = 3_000
@@ -41,14 +41,7 @@ def render_slack(view: View, *, minimal: bool, metadata: bool, pressed_by: str =
         body["blocks"] = [*blocks(view), *([actions] if actions else [])]
     if metadata:
         body["metadata"] = _metadata(view)
-    return Message(
-        delivery=view.delivery,
-        incident=view.incident,
-        action=view.action,
-        since=view.opened,
-        body=body,
-        minimal=minimal,
-    )
+    return message_of(view, body, minimal)
 
 
 def headline(view: View) -> str:

@@ -63,6 +63,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
 
 
+def message_of(view: View, body: dict[str, Any], minimal: bool) -> Message:  # Any: the channel's own JSON
+    """`view` rendered as `body`."""
+    return Message(
+        delivery=view.delivery,
+        incident=view.incident,
+        action=view.action,
+        since=view.opened,
+        body=body,
+        minimal=minimal,
+    )
+
+
 def read_severity(text: str) -> Severity:
     """`text` as a severity; raises Invalid that names the four."""
     known: tuple[Severity, ...] = get_args(Severity)

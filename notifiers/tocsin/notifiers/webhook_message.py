@@ -3,7 +3,7 @@
 from typing import Any
 
 from tocsin.notifiers.fit import clean, cut_json
-from tocsin.notifiers.view import Action, Message, View
+from tocsin.notifiers.view import Action, Message, View, message_of
 
 SUBJECT_BYTES = 4_000
 BODY_BYTES = 64_000
@@ -25,7 +25,7 @@ def render_webhook(view: View, *, minimal: bool) -> Message:
     """`{"type": "incident.opened", "timestamp": …, "data": {…}}`, under 512 KB; minimal: ids and subject only."""
     data: dict[str, Any] = {
         "incident": str(view.incident),
-        "dedup_key": view.dedup_key,
+        "dedup_key": _short(view.dedup_key),
         "revision": view.revision,
         "state": "resolved" if view.over else view.state,
         "severity": view.severity,
@@ -34,14 +34,7 @@ def render_webhook(view: View, *, minimal: bool) -> Message:
     if not minimal:
         data |= _particulars(view)
     body = {"type": f"incident.{_TYPES[view.action]}", "timestamp": view.at.isoformat(), "data": data}
-    return Message(
-        delivery=view.delivery,
-        incident=view.incident,
-        action=view.action,
-        since=view.opened,
-        body=body,
-        minimal=minimal,
-    )
+    return message_of(view, body, minimal)
 
 
 def _particulars(view: View) -> dict[str, Any]:
