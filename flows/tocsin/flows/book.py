@@ -14,6 +14,7 @@ What is logged is never thrown away: from 10,000 lines on in the buffer whoever 
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,15 +35,30 @@ SLOWED_S: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
+Told = Callable[[BaseException | None], None]
+"""Called when a change is stored, with None; or with why it is not."""
+
+
 class Entry:
-    """A change in the buffer, and what became of it."""
+    """A change in the buffer, and what became of it. `told` is called once, and does not block."""
 
-    __slots__ = ("change", "refused", "written")
+    __slots__ = ("change", "refused", "told", "written")
 
-    def __init__(self, change: Change) -> None:
-        self.change = change
+    def __init__(self, change: Change, told: Told | None = None) -> None:
+        self.change, self.told = change, told
         self.written = False
         self.refused: str | None = None
+
+    @property
+    def error(self) -> Superseded | None:
+        """Why it was refused, if it was."""
+        return None if self.refused is None else Superseded(f"task run {self.change.row['name']}: {self.refused}")
+
+    def tell(self, error: BaseException | None) -> None:
+        """Tell who waits for it, if somebody does."""
+        told, self.told = self.told, None
+        if told is not None:
+            told(error)
 
 
 class Batch:
@@ -62,6 +78,7 @@ class Batch:
         """Note what became of the changes."""
         for place, entry in enumerate(self.entries):
             entry.refused, entry.written = refused.get(place), True
+            entry.tell(entry.error)
 
 
 class Book(ABC):
@@ -78,6 +95,8 @@ class Book(ABC):
         self._told: frozenset[UUID] = frozenset()
         self._room = threading.Event()
         self._due = threading.Event()
+        self._hurry = threading.Event()
+        """Somebody waits for what is due."""
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -130,8 +149,17 @@ class Book(ABC):
         with self._pen:
             if not entry.written:
                 self._deliver()
-        if entry.refused is not None:
-            raise Superseded(f"task run {change.row['name']}: {entry.refused}")
+        if entry.error is not None:
+            raise entry.error
+
+    def settle_soon(self, change: Change, told: Told) -> None:
+        """Have this book's own thread store it at once, with all that comes meanwhile; `told` hears how it went."""
+        with self._queue:
+            self._changes.append(Entry(change, told))
+        self._arm()
+        self._hurry.set()
+        if self._closed.is_set():  # that thread has gone
+            self.flush()
 
     def flush(self) -> None:
         """Write what is buffered."""
@@ -145,6 +173,7 @@ class Book(ABC):
             return
         self._closed.set()
         self._due.set()
+        self._hurry.set()
         if self._thread:
             self._thread.join()
         self.flush()
@@ -171,13 +200,22 @@ class Book(ABC):
     def _write_behind(self) -> None:
         while not self._closed.is_set():
             self._due.wait()
-            self._closed.wait(BEHIND_S)
+            self._hurry.wait(BEHIND_S)
             self._due.clear()
+            self._hurry.clear()
             try:
                 self.flush()
             except (SQLAlchemyError, TocsinError) as error:
                 logger.warning("changes could not be stored yet, they stay buffered: %s", error)
+                self._tell(error)
+                self._closed.wait(BEHIND_S)
                 self._due.set()
+
+    def _tell(self, error: BaseException) -> None:
+        with self._queue:
+            waiting = [entry for entry in self._changes if entry.told is not None]
+        for entry in waiting:
+            entry.tell(error)
 
     def _take(self) -> Batch:
         with self._queue:

@@ -31,10 +31,16 @@ try:
 except ImportError as missing:
     raise Invalid("DaskTaskRunner needs the extra `dask`: pip install 'tocsin[dask]'") from missing
 
-QUIET: Final = {"dashboard_address": None}
-
 # Any below: users' results, and options of Dask's own classes.
 Options = Mapping[str, Any]
+
+LOOPBACK: Final = "127.0.0.1:0"
+QUIET: Final[Options] = {
+    "dashboard_address": None,
+    "scheduler_kwargs": {"dashboard_address": LOOPBACK},
+    "worker_dashboard_address": LOOPBACK,
+}
+"""A local cluster has no dashboard unless it is asked for, and its little HTTP servers listen to this machine only."""
 
 
 class DaskTaskRunner(Shared):

@@ -129,6 +129,10 @@ class Pause(ABC):
     def park(self, then: Callable[[], None]) -> None:
         """Call `then`, which does not block, when it is over: perhaps at once, perhaps from another thread."""
 
+    def answer(self) -> Any:
+        """What the engine gets for it, once it is over and was parked. Raises what the engine is to see."""
+        return None
+
 
 class Sleep(Pause):
     """A pause of some seconds."""
@@ -191,6 +195,9 @@ def _in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
 
 def when_all_done(outcomes: Sequence["Outcome[Any]"], then: Callable[[], None]) -> None:
     """Call `then` once, when the last of them has ended: at once when all have."""
+    if not outcomes:
+        then()
+        return
     left = len(outcomes)
     lock = threading.Lock()
 
@@ -202,8 +209,6 @@ def when_all_done(outcomes: Sequence["Outcome[Any]"], then: Callable[[], None]) 
         if last:
             then()
 
-    if not outcomes:
-        then()
     for outcome in outcomes:
         outcome.add_done_callback(ended)
 

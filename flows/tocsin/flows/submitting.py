@@ -23,6 +23,14 @@ Arguments = tuple[Any, ...]
 Named = Mapping[str, Any]
 
 
+class _Kept(Outcome[Any]):
+    """The outcome of a task run. Whoever stops waiting for it does not take it back."""
+
+    def cancel(self) -> bool:
+        """It is not for those who wait to say."""
+        return False
+
+
 class Submission:
     """A task run that was submitted: its engine, in the context of whoever submitted it.
 
@@ -34,12 +42,12 @@ class Submission:
     ) -> None:
         self.task = task
         self.ledger = trace.ledger
-        self.outcome: Outcome[Any] = Outcome()
-        self.outcome.set_running_or_notify_cancel()  # nobody who stops waiting for it takes it back
+        self.outcome: Outcome[Any] = _Kept()
         self.context = copy_context()
         self._steps = run_task(task, trace, args, dict(kwargs), after)
         self._advance: Callable[[Any], Step] = self._steps.send
         self._answer: Any = None
+        self._pause: Pause | None = None
 
     def here(self) -> None:
         """Run it in this thread, to its end."""
@@ -62,6 +70,7 @@ class Submission:
         except BaseException as error:  # whoever asks for the result is told
             self.outcome.set_exception(error)
         else:
+            self._pause = pause
             pause.park(partial(pool.put_back, partial(self.step_by_step, pool, call)))
 
     async def awaited(self, call: Callable[[Call], Awaitable[Any]] = Call.suspend) -> None:
@@ -75,15 +84,21 @@ class Submission:
 
     def _go(self, call: Callable[[Call], Any]) -> Pause:
         """Take steps until one only waits. Raises StopIteration with the result, or what the engine raises."""
+        if (over := self._pause) is not None:
+            self._pause = None
+            self._take(over.answer)
         while True:
             step = self._advance(self._answer)
-            self._advance, self._answer = self._steps.send, None
             if isinstance(step, Pause):
                 return step
-            try:
-                self._answer = call(step) if isinstance(step, Call) else step.block()
-            except BaseException as error:  # handed to the engine, which decides
-                self._advance, self._answer = self._steps.throw, error
+            self._take(partial(call, step) if isinstance(step, Call) else step.block)
+
+    def _take(self, step: Callable[[], Any]) -> None:
+        """Note what the engine goes on with."""
+        try:
+            self._advance, self._answer = self._steps.send, step()
+        except BaseException as error:  # handed to the engine, which decides
+            self._advance, self._answer = self._steps.throw, error
 
 
 def submit(

@@ -28,7 +28,7 @@ from tocsin.flows.states import (
 )
 from tocsin.flows.steps import Await, Call, Do, Sleep, Steps
 from tocsin.flows.tables import TaskRun
-from tocsin.flows.trace import Trace, seconds_until
+from tocsin.flows.trace import Settle, Trace, seconds_until
 from tocsin.flows.verdicts import named_in, tried_again
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _failed(task: "Task[..., Any]", trace: Trace, error: Exception) -> Steps:
         state = crashed(str(error))
     delay = task.retrying.wait(trace.row["retries"], random.random()) if again else timedelta()  # noqa: S311 - jitter
     context = Context(retries_left_of=task.retries if again else 0, retry_delay=delay)
-    stored: State = yield Do(partial(trace.settle, state, context))
+    stored: State = yield Settle(trace, state, context)
     if stored.type is not StateType.SCHEDULED:
         named_in(error, trace.row["name"], trace.index)
         yield from _told(task, trace, error=error)
@@ -180,7 +180,7 @@ def _failure(trace: Trace, error: Exception) -> State:
 
 def _completed(task: "Task[..., Any]", trace: Trace, state: State, value: Any, claim: reuse.Claim | None) -> Steps:
     reference = (yield from reuse.kept(task, trace, value, claim)) if claim is not None else None
-    yield Do(partial(trace.settle, state, result=reference))
+    yield Settle(trace, state, result=reference)
     if claim is not None:
         yield from reuse.remembered(task, trace, value, reference, claim)
     if task.hooks:

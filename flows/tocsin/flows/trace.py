@@ -1,9 +1,12 @@
 """A task run as its process writes it down, state by state."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from tocsin.events.errors import TocsinError
 from tocsin.flows.announce import task_run_event
 from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns, columns_of, moved, standing
@@ -11,6 +14,7 @@ from tocsin.flows.context import FlowContext
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
 from tocsin.flows.errors import Superseded
 from tocsin.flows.states import State
+from tocsin.flows.steps import Pause
 from tocsin.flows.tables import TaskRun
 from tocsin.flows.writing import Change
 
@@ -94,6 +98,57 @@ class Trace:
         if not isinstance(verdict, Accept):
             raise Superseded(f"task run {self.row['name']}: {verdict.why}")
         return verdict
+
+
+class Settle(Pause):
+    """A state that has to be stored before its run goes on: many that wait for it share a transaction."""
+
+    __slots__ = ("_context", "_error", "_result", "_state", "_trace")
+
+    def __init__(
+        self, trace: Trace, state: State, context: Context = _PLAIN, result: dict[str, Any] | None = None
+    ) -> None:
+        self._trace, self._state, self._context, self._result = trace, state, context, result
+        self._error: BaseException | None = None
+
+    def block(self) -> State:
+        """Store it from this thread."""
+        return self._trace.settle(self._state, self._context, self._result)
+
+    async def suspend(self) -> State:
+        """Store it from the book's own thread, while the loop does something else."""
+        loop = asyncio.get_running_loop()
+        stored = asyncio.Event()
+        self.park(lambda: _in_loop(loop, stored))
+        await stored.wait()
+        return self.answer()
+
+    def park(self, then: Callable[[], None]) -> None:
+        """Have the book's own thread store it, and call `then`."""
+
+        def ended(error: BaseException | None) -> None:
+            self._error = error
+            then()
+
+        try:
+            change = self._trace.step(self._state, self._context, self._result)
+        except TocsinError as error:
+            ended(error)
+        else:
+            self._trace.ledger.settle_soon(change, ended)
+
+    def answer(self) -> State:
+        """The state that is stored. Raises Superseded, or what the database says."""
+        if self._error is not None:
+            raise self._error
+        return self._trace.state
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        return
 
 
 def seconds_until(at: datetime | None, now: datetime) -> float:
