@@ -90,9 +90,12 @@ class Found:
     def summary(self) -> str:
         attempts = Counter(run.attempt for run in self.flows.values() if run.deployment)
         ends = Counter(event.event.rpartition(".")[2] for event in self.events if "flow-run." in event.event)
+        failed = Counter(
+            event.payload["error"]["type"] for event in self.events if event.event == "tocsin.flow-run.Failed"
+        )
         return (
             f"{len(self.flows)} flow runs, attempts {dict(sorted(attempts.items()))}, {len(self.tasks)} task runs, "
-            f"{len(self.begun)} begun, events {dict(ends)}"
+            f"{len(self.begun)} begun, events {dict(ends)}, failed by {dict(failed)}"
         )
 
     def unfinished(self) -> str:

@@ -13,6 +13,7 @@ from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.events.topics import EVENTS
 from tocsin.flows.artifact_tables import ArtifactRow
 from tocsin.flows.changes import FLOW_RUN, TASK_RUN, Columns, load
+from tocsin.flows.input_tables import RunInput
 from tocsin.flows.runs import Refusal
 from tocsin.flows.states import HELD
 from tocsin.flows.tables import LogLine, Rerun
@@ -46,6 +47,7 @@ def _forget(session: Session, run_id: UUID) -> None:
     tasks = select(TASK_RUN.c.id).where(TASK_RUN.c.flow_run_id == run_id)
     _delete(session, LogLine, (col(LogLine.flow_run_id) == run_id) | col(LogLine.task_run_id).in_(tasks))
     _delete(session, ArtifactRow, (col(ArtifactRow.flow_run_id) == run_id) | col(ArtifactRow.task_run_id).in_(tasks))
+    _delete(session, RunInput, col(RunInput.flow_run_id) == run_id)
     _delete(session, Rerun, col(Rerun.flow_run_id) == run_id)
     session.connection().execute(delete(TASK_RUN).where(TASK_RUN.c.flow_run_id == run_id))
     session.connection().execute(delete(FLOW_RUN).where(FLOW_RUN.c.id == run_id))

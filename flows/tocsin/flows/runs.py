@@ -14,6 +14,7 @@ from tocsin.events.chain import OUTSIDE, Cause, joined
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import uuid7
 from tocsin.flows import states
+from tocsin.flows.afresh import forget_done
 from tocsin.flows.changes import (
     FLOW_RUN,
     Columns,
@@ -53,7 +54,10 @@ from tocsin.store.tables import LogEntry
 
 # Any below: parameters are JSON of the flow's choice.
 
-_OF_A_PROGRAM: Final = "it was started by a program, not by a deployment; nobody else can run it"
+_OF_A_PROGRAM: Final = (
+    "it was started by a program, not by a deployment; nobody else can run it: call the flow again, or deploy it and "
+    "use `tocsin deployment run`"
+)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -107,11 +111,16 @@ def retry_run(
     *,
     scheduled: datetime,
     budget: int | None = None,
+    force: bool = False,
+    keep: bool | None = None,
     cause: Cause = OUTSIDE,
     key: str,
     now: datetime,
 ) -> FlowRun | Refusal:
     """Let a failed or crashed run start again at `scheduled`; what it has completed is not done again.
+
+    With `force` also one that was completed or cancelled. `keep=False`: begin from the start, do everything again; so
+    it is by default for a run that was completed, of which nothing would be left to do.
 
     The same `key` asks only once. At most `budget` retries from outside (None: no bound). A run that waits for a retry
     already is brought forward when `scheduled` is earlier; that costs no budget. The run stands where it stood in the
@@ -122,13 +131,16 @@ def retry_run(
         return Refusal(_OF_A_PROGRAM)
     if session.get(Rerun, key) is not None:
         return FlowRun(**run)
-    proposed = _proposed_retry(run, scheduled)
+    proposed = _proposed_retry(run, scheduled, force)
     if isinstance(proposed, Refusal):
         return proposed
-    context = Context(transition=key, budget=budget)
-    verdict, after = propose(session, run_id, proposed, context, now)
+    context = Context(transition=key, budget=budget, forced=force)
+    afresh = not (keep if keep is not None else run["state_type"] != StateType.COMPLETED.value)
+    verdict, after = propose(session, run_id, proposed, context, now, **({"result": None} if afresh else {}))
     if not isinstance(verdict, Accept):
         return Refusal(verdict.why)
+    if afresh:
+        forget_done(session, run_id)
     insert_new(session, Rerun, [{"key": key, "flow_run_id": run_id, "asked": now, "cause": cause.event}])
     return FlowRun(**after)
 
@@ -336,11 +348,14 @@ def _rendered(session: Session, parameters: dict[str, Any], at: datetime, cause:
     return dict(templates.render_value(parameters, context))
 
 
-def _proposed_retry(run: Columns, at: datetime) -> State | Refusal:
+def _proposed_retry(run: Columns, at: datetime, force: bool) -> State | Refusal:
     state = state_of(run)
     if state.name != "AwaitingRetry":
+        if force and state.type in (StateType.COMPLETED, StateType.CANCELLED):
+            return states.scheduled(at, "asked for again")
         if state.type not in (StateType.FAILED, StateType.CRASHED):
-            return Refusal(f"it is {state.name}; only a failed or crashed run is tried again")
+            ended = ", and by force one that has ended otherwise" if state.final else ""
+            return Refusal(f"it is {state.name}; only a failed or crashed run is tried again{ended}")
         return awaiting_retry(at, "asked for from outside", state.fault)
     if run["lease"] is not None:
         return Refusal("it waits for its own retry, inside its process")

@@ -3,19 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlmodel import Session
 
 from tocsin.automations import store as automations
 from tocsin.automations.documents import Loaded, automation_from
 from tocsin.events.clock import Clock
-from tocsin.events.errors import Conflict, Invalid, TocsinError
-from tocsin.events.ids import uuid7
+from tocsin.events.errors import Invalid, TocsinError
 from tocsin.flows import entrypoint
 from tocsin.flows.deployments import Deployment
 from tocsin.flows.pools import create_pool as make_pool
-from tocsin.flows.runs import Refusal, cancel_run, create_run, retry_run
+from tocsin.flows.runs import create_run
 from tocsin.notifiers.registry import put_notifier
 from tocsin.server import routing, views
 from tocsin.store.engine import Store
@@ -42,22 +40,6 @@ def run_deployment(
     return views.RunView.model_validate(
         create_run(session, name, parameters=parameters, scheduled=when, key=key, now=now)
     )
-
-
-def retry(session: Session, run: UUID, *, scheduled: datetime | None, now: datetime) -> views.RunView:
-    """The run, waiting for another attempt from `scheduled` (default: `now`). Raises NotFound and Conflict."""
-    answer = retry_run(session, run, scheduled=_aware(scheduled) or now, key=f"asked:{uuid7()}", now=now)
-    if isinstance(answer, Refusal):
-        raise Conflict(f"flow run {run} is not tried again: {answer.reason}")
-    return views.RunView.model_validate(answer)
-
-
-def cancel(session: Session, run: UUID, *, now: datetime) -> views.RunView:
-    """The run: cancelled, or on its way there. Raises NotFound and Conflict."""
-    answer = cancel_run(session, run, now=now)
-    if isinstance(answer, Refusal):
-        raise Conflict(f"flow run {run} is not cancelled: {answer.reason}")
-    return views.RunView.model_validate(answer)
 
 
 def create_pool(

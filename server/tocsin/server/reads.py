@@ -33,19 +33,6 @@ Row = TypeVar("Row", bound=SQLModel)
 Shown = TypeVar("Shown", bound=views.View)
 
 
-def runs(
-    session: Session, *, state: str | None = None, deployment: str | None = None, limit: int = 50
-) -> list[views.RunView]:
-    """Flow runs, newest first; `state` is a type (FAILED) or a name (AwaitingRetry), in any case."""
-    statement = select(FlowRun)
-    if deployment is not None:
-        statement = statement.where(FlowRun.deployment == deployment)
-    if state is not None:
-        names = {state, state.upper(), state.capitalize()}
-        statement = statement.where(col(FlowRun.state_type).in_(names) | col(FlowRun.state_name).in_(names))
-    return _all(session, statement.order_by(col(FlowRun.created).desc()), views.RunView, limit)
-
-
 def run_detail(session: Session, run: UUID) -> views.RunDetail:
     """A flow run with its task runs. Raises NotFound."""
     row = _row(session, run)

@@ -47,6 +47,8 @@ class RunView(View):
     created: datetime
     started: datetime | None
     ended: datetime | None
+    waits_for: dict[str, Any] | None
+    waits_until: datetime | None
 
 
 class TaskRunView(View):
