@@ -72,7 +72,7 @@ def test_a_loop_is_free_while_its_task_waits(quick: Book) -> None:
 
     @flow
     async def many() -> list[int]:
-        return await asyncio.gather(slow(), slow(), slow())
+        return list(await asyncio.gather(slow(), slow(), slow()))
 
     assert asyncio.run(many()) == [1, 1, 1]
     assert flights(quick) == 0
@@ -227,8 +227,9 @@ def test_a_flight_is_over_with_its_flow_run(desk: Desk) -> None:
     (run,) = desk.book.flow_runs()
     desk.lease("one")
     with desk.book.store.begin() as session:
-        row = {"key": "k", "task_run_id": ONE, "lease": "one", "since": desk.clock.now()}
-        session.add(CacheFlight(**row, flow_run_id=run.id, attempt=run.attempt))
+        flight = CacheFlight(key="k", task_run_id=ONE, lease="one", since=desk.clock.now())
+        flight.flow_run_id, flight.attempt = run.id, run.attempt
+        session.add(flight)
     assert not desk.look().taken
 
 
@@ -321,9 +322,7 @@ for number in range(200):
 
 
 @pytest.mark.faults
-def test_a_process_that_is_killed_while_it_writes_leaves_no_half_result(
-    quick: Book, tmp_path: Path, home: Path
-) -> None:
+def test_a_process_that_is_killed_while_it_writes_leaves_no_half(quick: Book, tmp_path: Path, home: Path) -> None:
     script = tmp_path / "writer.py"
     script.write_text(WRITER)
     for least in (1, 3, 6):

@@ -227,7 +227,7 @@ def elsewhere() -> Iterator[Elsewhere]:
     there.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(value=values)
 def test_a_hash_is_the_same_in_another_process(elsewhere: Elsewhere, value: Any) -> None:
     assert elsewhere.hash(value) == input_hash({"x": value})

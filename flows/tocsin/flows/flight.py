@@ -18,7 +18,7 @@ PATIENCE: Final = timedelta(hours=1)
 """After so long a waiter computes the result himself."""
 
 FIRST_S: Final = 0.005
-LONGEST_S: Final = 0.05
+LONGEST_S: Final = 0.03
 """From look to look of a waiter."""
 
 held: ContextVar[frozenset[str]] = ContextVar("tocsin_flights", default=frozenset())

@@ -113,7 +113,7 @@ def _other(value: Any, kind: type) -> bytes:
     if is_timestamp(value):
         return _leaf(tag, f"{value.isoformat()} {value.unit} {value.tz}".encode())
     if is_table(value):
-        return _node(tag, table_parts(value, encoded))
+        return _node(b"table", table_parts(value, encoded))
     if is_array(value):
         return _node(tag, array_parts(value, encoded))
     if isinstance(value, set | frozenset):

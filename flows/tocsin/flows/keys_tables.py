@@ -41,9 +41,11 @@ def is_timestamp(value: Any) -> bool:
 def table_parts(value: Any, encode: Encode) -> Iterator[bytes]:
     """What tells a table from others: index, columns in order with their names and types, and every value."""
     pandas = sys.modules["pandas"]
-    if isinstance(value, pandas.Index):
+    if isinstance(value, pandas.Index):  # of whatever class: a range is an index like any other
+        yield b"index"
         yield from _index(value, encode)
         return
+    yield f"{type(value).__module__}.{type(value).__qualname__}".encode()
     yield from _index(value.index, encode)
     yield encode(dict(value.attrs))
     if isinstance(value, pandas.Series):

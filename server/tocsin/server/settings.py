@@ -98,8 +98,8 @@ class Settings(BaseSettings):
     )
     results_storage: str = Field(
         default="",
-        description="Where results of tasks and flows lie: a path, or an address that fsspec knows (`s3://bucket/path`). "
-        "Unset: a folder under the home.",
+        description="Where results of tasks and flows lie: a path, or an address that fsspec knows, such as "
+        "`s3://bucket/path`. Unset: a folder under the home.",
     )
     secrets_dir: Path | None = Field(
         default=None,
