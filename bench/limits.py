@@ -224,8 +224,9 @@ def costs(tasks: int) -> Figures:
 def percentiles(delays: list[float]) -> Figures:
     """Milliseconds."""
     ordered = sorted(delays)
-    at = lambda share: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 2)  # noqa: E731
-    return {"p50": at(0.5), "p99": at(0.99), "max": at(1.0), "count": len(ordered)}
+    shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    found = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in shares.items()}
+    return {name: round(value * 1000, 2) for name, value in found.items()} | {"count": len(ordered)}
 
 
 if __name__ == "__main__":

@@ -338,7 +338,7 @@ def test_a_waiting_task_is_cancelled_with_its_flow_run(book: Book) -> None:
     assert list(book.task_states().values()) == ["Cancelled"]
     assert meter.most == 0
     assert status(book, "task", "fetch").waiting == 0
-    book.ledger.ask(Give(tickets=(other.ticket.id,)))
+    book.ledger.ask(Give(tickets=(other.ticket.id,), now=now()))
 
 
 def test_slots_of_the_dead_are_free(book: Book) -> None:
@@ -377,7 +377,7 @@ def test_who_waits_and_falls_silent_loses_his_turn(book: Book) -> None:
     holder, silent, later = (_ticket(book, "global:db") for _ in range(3))
     assert _take(book, holder)
     assert not _take(book, silent)
-    assert book.ledger.ask(Give(tickets=(holder.ticket.id,))) == 1
+    assert book.ledger.ask(Give(tickets=(holder.ticket.id,), now=now())) == 1
     assert not _take(book, later), "it is kept for the one before"
     assert book.ledger.ask(LookForSlots(wanted=(later,), now=now() + timedelta(seconds=4)))[0].taken
 
@@ -388,7 +388,7 @@ def test_a_request_carried_out_twice_takes_once(book: Book) -> None:
     first, second = ([answer] for answer in (_answer(book, wanted), _answer(book, wanted)))
     assert first == second == [Answer(wanted.ticket.id, taken=True, limits=("global:api", "global:db"))]
     assert [slot.slots for slot in book.rows(ConcurrencySlot)] == [1, 1]
-    assert [book.ledger.ask(Give(tickets=(wanted.ticket.id,))) for _ in range(2)] == [2, 0]
+    assert [book.ledger.ask(Give(tickets=(wanted.ticket.id,), now=now())) for _ in range(2)] == [2, 0]
 
 
 def test_what_a_request_asks_and_answers_survives_json(quick: Book) -> None:

@@ -30,6 +30,11 @@ class Rooms(msgspec.Struct, frozen=True):
         return self.pool is not None and self.pool <= 0
 
     @property
+    def any_full(self) -> bool:
+        """Something has no room left."""
+        return self.closed or bool(self.full_queues or self.full_deployments)
+
+    @property
     def full_queues(self) -> list[str]:
         """Queues with no room left."""
         return sorted(name for name, room in self.queues.items() if room <= 0)

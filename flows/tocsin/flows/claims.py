@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, update
 from sqlmodel import Session, col
 
 from tocsin.flows import rooms
@@ -15,7 +15,7 @@ from tocsin.flows.decide import Accept, Context
 from tocsin.flows.infrastructure import Exit
 from tocsin.flows.series import its_turn, still_its_turn
 from tocsin.flows.slot_requests import free_of_runs
-from tocsin.flows.states import AWAITING_SLOT, HELD, State, StateType, crashed, pending
+from tocsin.flows.states import AWAITING_SLOT, HELD, StateType, crashed, pending
 from tocsin.flows.tables import WorkPool, WorkQueue
 from tocsin.store.engine import claimable, touch
 
@@ -43,7 +43,7 @@ def due(
     if row is None or row.paused:
         return False, None
     left = rooms.left(session, row, lock=False)
-    if _blocked(session, row, left, now, queues, limit=1):
+    if left.any_full and session.connection().execute(_blocked(row, left, now, queues).limit(1)).first() is not None:
         return True, now
     if left.closed:
         return False, None
@@ -81,8 +81,8 @@ def claim(
                 taken.append(columns)
         if len(admitted) == len(found):
             break
-    for run_id, state in _blocked(session, row, left, now, queues, limit=BLOCKED):
-        propose(session, run_id, state, Context(), now)
+    if left.any_full:
+        _tell_blocked(session, row, left, now, queues)
     return taken
 
 
@@ -103,7 +103,7 @@ def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: da
     verdict, after = propose(session, run_id, crashed(reason), Context(attempt=attempt), now)
     if isinstance(verdict, Accept):
         crash_inner(session, after, crashed(reason), now)
-    free_of_runs(session, rooms.family(session, run_id))
+    free_of_runs(session, rooms.family(session, run_id), now)
 
 
 def give_back(session: Session, run: Columns, now: datetime) -> None:
@@ -113,7 +113,7 @@ def give_back(session: Session, run: Columns, now: datetime) -> None:
     """
     gone = update(FLOW_RUN).where(FLOW_RUN.c.id == run["id"], FLOW_RUN.c.state_type.in_(_WAITS))
     session.connection().execute(gone.values(lease=None, worker=None))
-    free_of_runs(session, rooms.family(session, run["id"]))
+    free_of_runs(session, rooms.family(session, run["id"]), now)
     crash_inner(session, run, crashed("its process has ended"), now)
     touch(session, RUNS)
 
@@ -132,19 +132,20 @@ def _candidates(
 
 
 def _blocked(
-    session: Session, pool: WorkPool, left: Rooms, now: datetime, queues: Collection[str] | None, limit: int
-) -> list[tuple[UUID, State]]:
-    """Due runs that a full limit holds back and that do not say so yet, with the state that says it."""
-    if not (left.closed or left.full_queues or left.full_deployments):
-        return []
+    pool: WorkPool, left: Rooms, now: datetime, queues: Collection[str] | None
+) -> "Select[tuple[UUID, str | None, str | None, datetime, int]]":
+    """Due runs that a full limit holds back and that do not say so yet."""
     columns = (FLOW_RUN.c.id, FLOW_RUN.c.deployment, FLOW_RUN.c.work_queue, FLOW_RUN.c.scheduled, FLOW_RUN.c.attempt)
     where = [*_waiting(pool.name, queues), FLOW_RUN.c.scheduled <= now, FLOW_RUN.c.state_name != AWAITING_SLOT]
     if not left.closed:
-        full = FLOW_RUN.c.work_queue.in_(left.full_queues) | FLOW_RUN.c.deployment.in_(left.full_deployments)
-        where.append(full)
-    statement = select(*columns).where(*where).order_by(FLOW_RUN.c.scheduled, FLOW_RUN.c.id).limit(limit)
-    found = session.connection().execute(claimable(session, statement)).all()
-    return [(row.id, rooms.held_back(session, pool, left, row)) for row in found]
+        where.append(FLOW_RUN.c.work_queue.in_(left.full_queues) | FLOW_RUN.c.deployment.in_(left.full_deployments))
+    return select(*columns).where(*where).order_by(FLOW_RUN.c.scheduled, FLOW_RUN.c.id)
+
+
+def _tell_blocked(session: Session, pool: WorkPool, left: Rooms, now: datetime, queues: Collection[str] | None) -> None:
+    statement = claimable(session, _blocked(pool, left, now, queues).limit(BLOCKED))
+    for run in session.connection().execute(statement).all():
+        propose(session, run.id, rooms.held_back(session, pool, left, run), Context(), now)
 
 
 def _not_full(left: Rooms) -> tuple[ColumnElement[bool], ...]:

@@ -23,10 +23,9 @@ from tocsin.flows.ledger import current
 from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
 from tocsin.flows.limits_of_runs import OF_RUNS
 from tocsin.flows.request import Request
-from tocsin.flows.slot_requests import SLOTS, is_alive
+from tocsin.flows.slot_requests import is_alive, wake
 from tocsin.flows.slot_rules import GLOBAL, KINDS
 from tocsin.store import log
-from tocsin.store.bell import ring
 
 TASK: Final = "task"
 MOST: Final = 1_000_000
@@ -125,7 +124,7 @@ def put_limit(session: Session, kind: str, name: str, change: LimitChange, now: 
         _tell(session, "updated", row, now)
     session.add(row)
     session.flush()
-    ring(session, SLOTS)
+    wake(session, row.key, now)
     return get_limit(session, kind, name, now)
 
 
@@ -139,11 +138,11 @@ def remove_limit(session: Session, kind: str, name: str, now: datetime, *, missi
         return
     if row is None:
         raise _not_found(session, kind, name, now)
+    wake(session, row.key, now)
     session.connection().execute(delete(ConcurrencySlot).where(col(ConcurrencySlot.limit_key) == row.key))
     session.delete(row)
     session.flush()
     _tell(session, "removed", row, now)
-    ring(session, SLOTS)
 
 
 def get_limit(session: Session, kind: str, name: str, now: datetime) -> Status:

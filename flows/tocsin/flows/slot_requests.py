@@ -20,13 +20,13 @@ from tocsin.store import tables
 from tocsin.store.bell import ring
 from tocsin.store.engine import insert_new
 
-SLOTS: Final = "slots"
-"""The channel on which waiters hear that they should ask again."""
 FRESH: Final = timedelta(seconds=3)
 """How long the word of a waiter counts that it still waits."""
 
 _LIMIT: Final = SQLModel.metadata.tables[str(ConcurrencyLimit.__tablename__)]
 _SLOT: Final = SQLModel.metadata.tables[str(ConcurrencySlot.__tablename__)]
+
+_IN_ORDER: Final = (_SLOT.c.nested.desc(), _SLOT.c.asked, _SLOT.c.ticket)  # as `in_order`
 
 Holder = dict[str, Any]  # Any: JSON
 
@@ -88,8 +88,10 @@ class Take(Request, frozen=True):
     def _store(self, session: Session, one: Wanted, verdict: Verdict, line: Line) -> None:
         match verdict:
             case Taken(limits):
-                _enter(session, one, line, self.now, taken=self.now)
-                _note(session, one.ticket, line, limits, self.now)
+                waited = _enter(session, one, line, self.now, taken=self.now)
+                _fill(session, limits)
+                if waited:
+                    _count_wait(session, one.ticket, line, self.now)
             case Wait() if self.stands:
                 _enter(session, one, line, self.now, taken=None)
             case Wait() | Never():
@@ -115,18 +117,19 @@ class Give(Request, frozen=True):
     """Give back what these tickets hold, or their places in line; how many there were of them."""
 
     tickets: tuple[UUID, ...]
+    now: datetime
     answer: ClassVar[Any] = int
 
     def perform(self, session: Session) -> int:
-        """Free them and wake those who wait for them."""
-        found = select(_SLOT.c.limit_key).where(_SLOT.c.ticket.in_(self.tickets)).distinct()
-        keys = sorted(session.connection().execute(found).scalars())
-        if not keys:
+        """Free them and wake those who are next."""
+        found = select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots)).where(_SLOT.c.ticket.in_(self.tickets))
+        freed = {key: int(count) for key, count in session.connection().execute(found.group_by(_SLOT.c.limit_key))}
+        if not freed:
             return 0
-        _lock(session, keys)
+        _lock(session, sorted(freed))
         gone = _remove(session, self.tickets)
-        if _waiting_for(session, keys):
-            ring(session, SLOTS)
+        for key, count in freed.items():
+            wake(session, key, self.now, count)
         return gone
 
 
@@ -142,23 +145,37 @@ class StillWait(Request, frozen=True):
         session.connection().execute(mine.values(fresh=self.now + FRESH))
 
 
+def channel(lease: str) -> str:
+    """On which the process of this lease hears that one of its waiters is next."""
+    return f"slots:{lease}"
+
+
+def wake(session: Session, key: str, now: datetime, count: int | None = None) -> None:
+    """Let the first `count` who wait for the limit (None: all) ask again, when this transaction is committed."""
+    here = (_SLOT.c.limit_key == key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, is_alive(now))
+    first = select(_SLOT.c.lease).where(*here).order_by(*_IN_ORDER).limit(count)
+    for lease in set(session.connection().execute(first).scalars()):
+        ring(session, channel(lease))
+
+
 def free_dead(session: Session, now: datetime) -> int:
     """Free the slots of holders whose lease is over, and the places of waiters; how many."""
-    return _free(session, ~is_alive(now))
+    return _free(session, ~is_alive(now), now)
 
 
-def free_of_runs(session: Session, runs: Sequence[UUID]) -> int:
+def free_of_runs(session: Session, runs: Sequence[UUID], now: datetime) -> int:
     """Free what is held and waited for in these flow runs, whose process has ended; how many."""
-    return _free(session, _SLOT.c.flow_run_id.in_(runs))
+    return _free(session, _SLOT.c.flow_run_id.in_(runs), now)
 
 
-def _free(session: Session, which: ColumnElement[bool]) -> int:
+def _free(session: Session, which: ColumnElement[bool], now: datetime) -> int:
     keys = sorted(session.connection().execute(select(_SLOT.c.limit_key).where(which).distinct()).scalars())
     if not keys:
         return 0
     _lock(session, keys)
     gone = session.connection().execute(delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), which)).rowcount
-    ring(session, SLOTS)
+    for key in keys:
+        wake(session, key, now)
     return gone
 
 
@@ -207,7 +224,7 @@ def _ahead(session: Session, limit: Limit, now: datetime) -> Sequence[Any]:  # A
     statement = (
         select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
         .where(_SLOT.c.limit_key == limit.key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, is_alive(now))
-        .order_by(_SLOT.c.nested.desc(), _SLOT.c.asked, _SLOT.c.ticket)
+        .order_by(*_IN_ORDER)
         .limit(limit.slots + 1)
     )
     return session.connection().execute(statement).all()
@@ -230,9 +247,9 @@ def is_alive(now: datetime) -> ColumnElement[bool]:
     return exists().where(col(lease.name) == _SLOT.c.lease, col(lease.expires) > now)
 
 
-def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> None:
-    """Put the ticket's rows down as holding or waiting. What is taken of a rate only is not held."""
-    _remove(session, [one.ticket.id])
+def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> bool:
+    """Put the ticket's rows down as holding or waiting; whether it waited before. Of a rate nothing is held."""
+    waited = _remove(session, [one.ticket.id]) > 0
     there = [key for key in one.ticket.wants if key in line.limits]
     kept = [key for key in there if taken is None or line.limits[key].decay is None]
     common = {
@@ -247,29 +264,27 @@ def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: d
     }
     rows = [{**common, "limit_key": key, "slots": one.ticket.wants[key]} for key in kept]
     insert_new(session, ConcurrencySlot, rows)
+    return waited
 
 
-def _note(session: Session, ticket: Ticket, line: Line, changed: Sequence[Limit], now: datetime) -> None:
-    """Keep what is used up of a rate, and how long the ticket waited."""
-    waited = max(0, round((now - ticket.asked).total_seconds() * 1000))
+def _fill(session: Session, changed: Sequence[Limit]) -> None:
+    """Keep what is used up of rates."""
     for limit in changed:
         filled = update(_LIMIT).where(_LIMIT.c.key == limit.key).values(level=limit.level, level_at=limit.at)
         session.connection().execute(filled)
-    if waited:
-        there = [key for key in ticket.wants if key in line.limits]
-        counted = update(_LIMIT).where(_LIMIT.c.key.in_(there))
-        sums = {"waits": _LIMIT.c.waits + 1, "waited_ms": _LIMIT.c.waited_ms + waited}
-        session.connection().execute(counted.values(**sums))
+
+
+def _count_wait(session: Session, ticket: Ticket, line: Line, now: datetime) -> None:
+    """Keep how long the ticket waited, with each of its limits."""
+    waited = max(0, round((now - ticket.asked).total_seconds() * 1000))
+    counted = update(_LIMIT).where(_LIMIT.c.key.in_([key for key in ticket.wants if key in line.limits]))
+    sums = {"waits": _LIMIT.c.waits + 1, "waited_ms": _LIMIT.c.waited_ms + waited}
+    session.connection().execute(counted.values(**sums))
 
 
 def _remove(session: Session, tickets: Sequence[UUID]) -> int:
     removed = session.connection().execute(delete(_SLOT).where(_SLOT.c.ticket.in_(tickets)))
     return removed.rowcount
-
-
-def _waiting_for(session: Session, keys: Sequence[str]) -> bool:
-    statement = select(_SLOT.c.ticket).where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_(None)).limit(1)
-    return session.connection().execute(statement).first() is not None
 
 
 def _answer(ticket: Ticket, verdict: Verdict, line: Line) -> Answer:

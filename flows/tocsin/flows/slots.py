@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -25,9 +25,6 @@ from tocsin.flows.trace import Trace
 from tocsin.flows.waiting import Waiter, room_of
 from tocsin.store.engine import AWAY
 
-if TYPE_CHECKING:
-    from tocsin.flows.tasks import Task
-
 STALE_S: Final = 1.0
 """How old what is known of limits may be."""
 
@@ -37,7 +34,14 @@ _known: "WeakKeyDictionary[Book, tuple[float, Known]]" = WeakKeyDictionary()
 _holds: ContextVar[bool] = ContextVar("tocsin_holds_slots", default=False)
 
 
-def taken(task: "Task[..., Any]", trace: Trace) -> Steps:  # Any: a task's parameters and result
+class Limited(Protocol):
+    """What of a task tells its limits."""
+
+    name: str
+    tags: tuple[str, ...]
+
+
+def taken(task: Limited, trace: Trace) -> Steps:
     """Leave the run ready to begin, with a slot of each limit that it is under: what it holds, None for nothing.
 
     While it waits it is AwaitingSlot. Raises Terminated when its flow run is cancelled meanwhile.
@@ -111,7 +115,7 @@ class Held:
         if self.taken and self._only_rates:
             return
         try:
-            gone = self._ledger.ask(Give(tickets=(ticket,)))
+            gone = self._ledger.ask(Give(tickets=(ticket,), now=self._ledger.clock.now()))
         except AWAY as error:
             logger.warning("%s: its slots could not be given back yet: %s", self.wanted.holder["name"], error)
             room.owe(ticket)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from tocsin.events.errors import Invalid
 from tocsin.flows.book import Book
 from tocsin.flows.errors import Terminated
-from tocsin.flows.slot_requests import SLOTS, Answer, Give, LookForSlots, StillWait, Take, Wanted
+from tocsin.flows.slot_requests import Answer, Give, LookForSlots, StillWait, Take, Wanted, channel
 from tocsin.flows.slot_rules import in_order
 from tocsin.store.engine import AWAY
 
@@ -95,8 +95,8 @@ class WaitingRoom:
                 return
 
     def _listen(self) -> None:
-        heard = self._ledger.bell(SLOTS)
-        self._wake = heard.wake
+        heard = self._ledger.bell(channel(self._ledger.lease))
+        self._wake, self._said = heard.wake, time.monotonic()
         try:
             while self._goes_on():
                 heard.wait(self._turn())
@@ -168,7 +168,7 @@ class WaitingRoom:
         with self._lock:
             owed = tuple(self._owed)
         if owed:
-            self._ledger.ask(Give(tickets=owed))
+            self._ledger.ask(Give(tickets=owed, now=self._ledger.clock.now()))
             with self._lock:
                 self._owed.difference_update(owed)
 
