@@ -143,3 +143,9 @@ async def long_async() -> str:
 def leaves() -> None:
     """Asks its interpreter to end."""
     raise SystemExit(7)
+
+
+@flow
+def looks_around() -> list[str]:
+    """Where it runs, and with what."""
+    return [os.environ["REGION"], os.getcwd()]

@@ -15,10 +15,13 @@ from typing import Final
 
 from pydantic import Field
 
+from tocsin.flows.forking import Forks
 from tocsin.flows.infrastructure import Exit, Handle, Infrastructure, Job, Template
 from tocsin.store.engine import Store
 
 PROGRAM: Final = "tocsin.flows.execute"
+FORKS: Final = sys.platform == "linux"
+"""Elsewhere the system's own libraries do not bear to be forked."""
 
 
 class ProcessTemplate(Template):
@@ -34,6 +37,12 @@ class ProcessTemplate(Template):
     def infrastructure(self, store: Store) -> Infrastructure:
         """Child processes."""
         return Processes()
+
+    @property
+    def plain(self) -> bool:
+        """Whether a fork of the worker's interpreter will do: nothing is asked for that is settled when one starts."""
+        early = any(name.startswith(("PYTHON", "LD_")) for name in self.env)
+        return self.command is None and self.python is None and not early
 
     def command_of(self, job: Job) -> list[str]:
         """What is started."""
@@ -83,20 +92,29 @@ class Child:
 
 
 class Processes:
-    """Starts `python -m tocsin.flows.execute` for each job."""
+    """Starts a process for each job: a fork of one that has imported what is needed, else a new interpreter."""
+
+    def __init__(self) -> None:
+        self._forks = Forks()
 
     async def open(self) -> None:
-        """Nothing is needed."""
+        """Get the nursery going."""
+        if FORKS:
+            await self._forks.open()
 
     async def start(self, job: Job) -> Handle:
         """A new process, in a group of its own."""
         template = job.template
         assert isinstance(template, ProcessTemplate)
+        if FORKS and template.plain:
+            variables = {**template.env, **job.environment}
+            return await self._forks.start(list(job.arguments), variables, template.working_dir)
         command, environment = template.command_of(job), template.environment_of(job)
         return await spawned(command, environment, template.working_dir)
 
     async def close(self) -> None:
-        """Nothing is left."""
+        """Let the nursery go."""
+        await self._forks.close()
 
 
 async def spawned(command: list[str], environment: Mapping[str, str], folder: str | Path | None) -> Child:
