@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from tests.server.conftest import Api
+from tocsin.events.clock import SystemClock
+from tocsin.flows.pools import create_pool
 from tocsin.server.cli import main
+from tocsin.store.engine import Store
 
 
 async def test_a_limit_is_put_shown_changed_and_removed(sqlite_api: Api) -> None:
@@ -68,3 +71,28 @@ def test_limits_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, "limit", "rm", "task:fetch")[0] == 0
     code, _, complaint = say(capsys, "limit", "show", "task:fetch")
     assert (code, "known: global:api" in complaint) == (1, True)
+
+
+async def test_a_queue_is_put_listed_and_paused(sqlite_api: Api, sqlite_url: str) -> None:
+    path = "/api/work-pools/default/queues"
+    assert (await sqlite_api.ask("PUT", f"{path}/urgent", json={"priority": 1})).status == 404, "no such pool"
+    store = Store.open(sqlite_url)
+    with store.begin() as session:
+        create_pool(session, "default", now=SystemClock().now())
+    store.close()
+    made = (await sqlite_api.ask("PUT", f"{path}/urgent", json={"priority": 1, "concurrency": 2})).json()
+    assert [made[name] for name in ("name", "priority", "concurrency", "paused")] == ["urgent", 1, 2, False]
+    assert (await sqlite_api.ask("PUT", f"{path}/urgent", json={"paused": True})).json()["paused"] is True
+    assert [one["concurrency"] for one in (await sqlite_api.get(path)).json()] == [2]
+    assert [one["name"] for one in (await sqlite_api.get("/api/limits")).json()] == ["default/urgent"]
+
+
+def test_queues_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say(capsys, "work-pool", "create", "default")
+    say(capsys, "work-queue", "create", "default/urgent", "--priority", "1")
+    say(capsys, "work-queue", "pause", "default/urgent")
+    found = json.loads(say(capsys, "work-queue", "ls", "-o", "json")[1])
+    assert [(one["name"], one["priority"], one["paused"]) for one in found] == [("urgent", 1, True)]
+    assert json.loads(say(capsys, "work-queue", "resume", "default/urgent", "-o", "json")[1])["paused"] is False
+    code, _, complaint = say(capsys, "work-queue", "pause", "urgent")
+    assert (code, "write POOL/QUEUE" in complaint) == (1, True)

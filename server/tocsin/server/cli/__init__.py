@@ -36,6 +36,7 @@ _COMMANDS: Final = (
     ("deployment", "tocsin.server.cli.deployment:app", _NOUNS, "Apply, list and run deployments."),
     ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),
+    ("work-queue", "tocsin.server.cli.queue:app", _NOUNS, "Create, list, pause and resume queues of work pools."),
     ("cache", "tocsin.server.cli.cache:app", _NOUNS, "List and clear cached results; say how much they save."),
     ("limit", "tocsin.server.cli.limit:app", _NOUNS, "Create, list and change concurrency and rate limits."),
     ("artifact", "tocsin.server.cli.artifact:app", _NOUNS, "List and show what runs leave: texts, tables, links."),
