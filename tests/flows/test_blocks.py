@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
+import msgspec
 import pytest
 from cryptography.fernet import Fernet
 from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError
@@ -124,7 +125,7 @@ def test_a_name_is_taken_until_overwrite_is_said(book: Book) -> None:
 
 
 def test_a_request_that_is_repeated_changes_nothing_and_shows_nothing(book: Book) -> None:
-    document = {"host": "a", "password": {"$secret": PLANTED}}
+    document = json.dumps({"host": "a", "password": {"$secret": PLANTED}})
     put = PutBlock(kind=Server.kind(), name="x", document=document, overwrite=False, written=uuid7(), now=NOW)
     secret = PutSecret(name="x", value=PLANTED, overwrite=False, now=NOW)
     for _ in range(2):
@@ -133,6 +134,11 @@ def test_a_request_that_is_repeated_changes_nothing_and_shows_nothing(book: Book
     assert PLANTED not in repr(put) + repr(secret)
     with book.store.read() as session:
         assert [(one.type, one.name) for one in list_blocks(session)] == [("secret", "x"), ("test-server", "x")]
+
+
+def test_a_request_survives_a_trip_through_json() -> None:
+    put = Everything().putting("all", overwrite=False, now=NOW)
+    assert msgspec.json.decode(msgspec.json.encode(put), type=PutBlock) == put
 
 
 # --- a secret by name ---

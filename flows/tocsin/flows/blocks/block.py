@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -65,7 +66,8 @@ class Block(Part):
         return self._putting(name, without_fields(self._proven(name)), overwrite, now)
 
     def _putting(self, name: str, document: Any, overwrite: bool, now: datetime) -> Request:
-        return PutBlock(kind=self.kind(), name=name, document=document, overwrite=overwrite, written=uuid7(), now=now)
+        text, written = json.dumps(document), uuid7()
+        return PutBlock(kind=self.kind(), name=name, document=text, overwrite=overwrite, written=written, now=now)
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -77,7 +79,7 @@ class Block(Part):
             slug, _, rest = name.partition("/")
             found: Self = _kind(slug).load(rest)
             return found
-        return cls._from(name, _book().ask(OpenBlock(slug=cls.type_slug, name=name)))
+        return cls._from(name, json.loads(_book().ask(OpenBlock(slug=cls.type_slug, name=name))))
 
     @classmethod
     def delete(cls, name: str) -> None:

@@ -47,13 +47,13 @@ class PutKind(Request, frozen=True, kw_only=True):
 
 
 class PutBlock(Request, frozen=True, kw_only=True):
-    """Store a block; `written`: the id of this writing, by which a repeat is known."""
+    """Store a block: `document` is its fields as JSON text; by `written`, the id of this writing, a repeat is known."""
 
     answer: ClassVar[Any] = None
 
     kind: Kind
     name: str
-    document: dict[str, Any]
+    document: str
     overwrite: bool
     written: UUID
     now: datetime
@@ -64,9 +64,10 @@ class PutBlock(Request, frozen=True, kw_only=True):
     def perform(self, session: Session) -> None:
         """Carry it out. Raises Conflict for a name that is taken, NotFound for a reference to a block that is not."""
         slug = self.kind.slug
-        resolved(session, self.document, ((slug, self.name),))
+        document = json.loads(self.document)
+        resolved(session, document, ((slug, self.name),))
         put_kind(session, self.kind, self.now)
-        text = json.dumps(documents.sealed(self.document, seal))
+        text = json.dumps(documents.sealed(document, seal))
         row = {"type": slug, "name": self.name, "document": text, "written": self.written}
         if insert_new(session, BlockRow, [{**row, "created": self.now, "updated": self.now}]):
             return
@@ -81,17 +82,17 @@ class PutBlock(Request, frozen=True, kw_only=True):
 
 
 class OpenBlock(Request, frozen=True, kw_only=True):
-    """The fields of a block, secrets open, references followed. Raises NotFound, Invalid."""
+    """The fields of a block as JSON text, secrets open, references followed. Raises NotFound, Invalid."""
 
     writes: ClassVar[bool] = False
-    answer: ClassVar[Any] = dict[str, Any]
+    answer: ClassVar[Any] = str
 
     slug: str
     name: str
 
-    def perform(self, session: Session) -> dict[str, Any]:
+    def perform(self, session: Session) -> str:
         """Carry it out."""
-        return open_block(session, self.slug, self.name)
+        return json.dumps(open_block(session, self.slug, self.name))
 
 
 class FindKinds(Request, frozen=True, kw_only=True):
