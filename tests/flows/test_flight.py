@@ -17,12 +17,16 @@ import pytest
 from tests.flows.conftest import Book
 from tocsin.events.clock import ManualClock
 from tocsin.flows import flow, results, task
+from tocsin.flows.cache import CacheContext
 from tocsin.flows.cache_policies import INPUTS
 from tocsin.flows.cache_requests import EndFlight, FindCached, Found, TakeFlight
 from tocsin.flows.cache_tables import CacheFlight
+from tocsin.flows.changes import columns_of
 from tocsin.flows.flight import PATIENCE, may_wait
-from tocsin.flows.tables import CacheEntry
+from tocsin.flows.states import StateType
+from tocsin.flows.tables import CacheEntry, TaskRun
 from tocsin.store import leases
+from tocsin.store.engine import insert_new
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,6 +80,59 @@ def test_a_loop_is_free_while_its_task_waits(quick: Book) -> None:
 
     assert asyncio.run(many()) == [1, 1, 1]
     assert flights(quick) == 0
+
+
+def test_a_task_that_is_no_coroutine_never_stops_the_loop_that_it_is_called_in(quick: Book) -> None:
+    key: dict[str, Any] = {"cache_key_fn": lambda context, arguments: "the one key"}
+    called = asyncio.Event()
+
+    @task(**key)
+    async def slow() -> str:
+        await called.wait()
+        return "slow"
+
+    @task(**key)
+    def plain() -> str:
+        return "plain"
+
+    @flow
+    async def mixed() -> list[str]:
+        first = asyncio.ensure_future(slow())
+        while not flights(quick):
+            await asyncio.sleep(0)
+        second = plain()
+        called.set()
+        return [await first, second]
+
+    assert asyncio.run(mixed()) == ["slow", "plain"]
+
+
+def test_a_cancelled_coroutine_holds_up_nobody(quick: Book) -> None:
+    begun = asyncio.Event()
+
+    @task(cache_policy=INPUTS)
+    async def slow(number: int) -> int:
+        begun.set()
+        await asyncio.sleep(3600 if number else 0)
+        return number
+
+    async def cancelled() -> None:
+        for wait in (begun.wait(), asyncio.sleep(0), asyncio.sleep(0.001)):
+            run = asyncio.ensure_future(slow(1))
+            await wait
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        until(lambda: set(names(quick)) <= {"Crashed"})
+
+    asyncio.run(cancelled())
+    found: Found = quick.ledger.ask(FindCached(key=quick_key(slow, 1), now=quick.ledger.clock.now()))
+    assert found == Found()
+
+
+def quick_key(of: Any, number: int) -> str:
+    context = CacheContext(of, of.key, uuid4(), None)
+    return str(of.caching.key(context, {"number": number}))
 
 
 def test_when_the_one_fails_another_takes_over(quick: Book) -> None:
@@ -233,6 +290,16 @@ def test_a_flight_is_over_with_its_flow_run(desk: Desk) -> None:
     assert not desk.look().taken
 
 
+@pytest.mark.parametrize("state", list(StateType))
+def test_a_flight_is_over_with_its_task_run(desk: Desk, state: StateType) -> None:
+    desk.take(ONE, desk.lease("one"))
+    now = desk.clock.now()
+    run = columns_of(TaskRun, id=ONE, name="n", task_key="t", task_name="t", state_at=now, created=now)
+    with desk.book.store.begin() as session:
+        insert_new(session, TaskRun, [run | {"state_type": state, "state_name": "x"}])
+    assert desk.look().taken is (state not in (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED))
+
+
 def test_an_expired_or_lost_result_is_none(desk: Desk) -> None:
     desk.end(ONE, "1")
     assert desk.look(lost=ONE) == Found()
@@ -309,6 +376,7 @@ def test_another_process_takes_over_from_one_that_was_killed(book: Book, tmp_pat
 WRITER = """
 import sys
 from tocsin.flows import task
+from tocsin.flows.cache import CacheContext
 from tocsin.flows.cache_policies import INPUTS
 
 @task(cache_policy=INPUTS)

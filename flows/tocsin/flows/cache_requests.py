@@ -15,14 +15,17 @@ from sqlmodel import Session, SQLModel, col
 
 from tocsin.flows.cache_tables import CacheFlight
 from tocsin.flows.request import Request
-from tocsin.flows.states import HELD
-from tocsin.flows.tables import CacheEntry, FlowRun
+from tocsin.flows.states import FINAL, HELD, StateType
+from tocsin.flows.tables import CacheEntry, FlowRun, TaskRun
 from tocsin.store.engine import insert_new
 from tocsin.store.tables import Lease
 
 _ENTRY: Final = SQLModel.metadata.tables[str(CacheEntry.__tablename__)]
 _FLIGHT: Final = SQLModel.metadata.tables[str(CacheFlight.__tablename__)]
 _HELD: Final = sorted(kind.value for kind in HELD)
+_GIVEN_UP: Final = sorted(kind.value for kind in FINAL - {StateType.COMPLETED})
+"""A completed run is about to put its result there."""
+
 
 # Any below: a reference to a result is JSON.
 
@@ -131,7 +134,12 @@ def _live_flight(session: Session, key: str, now: datetime) -> UUID | None:
         .where(col(FlowRun.state_type).in_(_HELD))
         .exists()
     )
-    statement = select(_FLIGHT.c.task_run_id).where(_FLIGHT.c.key == key, alive)
+    given_up = (
+        select(col(TaskRun.id))
+        .where(col(TaskRun.id) == _FLIGHT.c.task_run_id, col(TaskRun.state_type).in_(_GIVEN_UP))
+        .exists()
+    )
+    statement = select(_FLIGHT.c.task_run_id).where(_FLIGHT.c.key == key, alive, ~given_up)
     statement = statement.where(_FLIGHT.c.flow_run_id.is_(None) | at_work)
     holder: UUID | None = session.connection().execute(statement).scalar_one_or_none()
     return holder

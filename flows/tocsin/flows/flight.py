@@ -7,9 +7,11 @@
 Nobody waits in a circle. Whoever holds keys (a cached task that calls cached tasks) waits only for keys that sort
 behind all of his own, so along any chain of waiters the keys grow; for another one, and for his own, he does not wait
 but computes it himself. What this cannot see is a holder that waits for something that is no key: a deployment that
-it has started, a slot of a limit. So nobody waits for longer than PATIENCE.
+it has started, a slot of a limit. So nobody waits for longer than PATIENCE. And a task that is no coroutine, called in
+an event loop, does not wait at all: the loop would stand still.
 """
 
+import asyncio
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Final
@@ -33,3 +35,12 @@ def may_wait(key: str, own: frozenset[str], waited_s: float) -> bool:
 def next_pause(pause_s: float) -> float:
     """Seconds until the next look, after `pause_s` until this one."""
     return min(pause_s * 1.5, LONGEST_S)
+
+
+def in_a_loop() -> bool:
+    """Whether a wait here would hold up an event loop, perhaps the one in which the result is being computed."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

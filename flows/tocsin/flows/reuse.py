@@ -11,7 +11,7 @@ from tocsin.flows import results
 from tocsin.flows.cache import CacheContext
 from tocsin.flows.cache_requests import EndFlight, FindCached, Found, TakeFlight
 from tocsin.flows.errors import Terminated
-from tocsin.flows.flight import FIRST_S, held, may_wait, next_pause
+from tocsin.flows.flight import FIRST_S, held, in_a_loop, may_wait, next_pause
 from tocsin.flows.keeping import rendered
 from tocsin.flows.keys import input_hash
 from tocsin.flows.logs import get_run_logger
@@ -66,16 +66,14 @@ def looked_up(task: "Task[..., Any]", trace: Trace, named: Mapping[str, Any]) ->
     claim.key = yield Do(lambda: task.caching.key(_context(task, trace), named))
     if claim.key is None:
         return claim, None
-    if task.caching.refresh:
-        found: Found = yield Do(lambda: trace.ledger.ask(_take(trace, claim.key, None, refresh=True)))
-        claim.flies = found.yours
-        return claim, None
     try:
+        if task.caching.refresh:
+            found: Found = yield Do(lambda: trace.ledger.ask(_take(trace, claim.key, None, refresh=True)))
+            claim.flies = found.yours
+            return claim, None
         return claim, (yield from _awaited(task, trace, claim))
-    except BaseException as error:
-        if trace.row["version"]:  # told that it waits
-            why = f"interrupted by {type(error).__name__}: {error}".rstrip(": ")
-            yield Do(partial(trace.settle, crashed(why)))
+    except BaseException as error:  # perhaps between asking for the flight and hearing that it is this run's
+        yield from _broken_off(trace, claim, f"interrupted by {type(error).__name__}: {error}".rstrip(": "))
         raise
 
 
@@ -124,12 +122,20 @@ def _awaited(task: "Task[..., Any]", trace: Trace, claim: Claim) -> Steps:
         elif found.yours:
             claim.flies = True
             return None
-        elif not may_wait(key, held.get(), time.monotonic() - begun):
+        elif not may_wait(key, held.get(), time.monotonic() - begun) or (not task.is_async and in_a_loop()):
             return None
         else:
             _waits(trace, key)
             yield Sleep(pause)
             pause = next_pause(pause)
+
+
+def _broken_off(trace: Trace, claim: Claim, why: str) -> Steps:
+    """Nobody waits for a run that has crashed, even if it gets the flight only now."""
+    if not trace.row["version"]:
+        trace.later(pending())
+    yield Do(partial(trace.settle, crashed(why)))
+    yield Do(partial(_end, trace, claim))
 
 
 def _hit(task: "Task[..., Any]", trace: Trace, key: str, reference: dict[str, Any]) -> Steps:
