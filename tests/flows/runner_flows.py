@@ -87,9 +87,17 @@ def dies(folder: str) -> int:
 
 
 @task
-def stubborn() -> None:
+def stubborn(note: str) -> None:
+    draft = Path(f"{note}.draft")
+    draft.write_text(str(os.getpid()))
+    draft.rename(note)
     while True:
         time.sleep(60)
+
+
+@task
+async def patient() -> None:
+    await asyncio.sleep(3600)
 
 
 @flow

@@ -3,6 +3,9 @@
 import asyncio
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ from tests.flows.conftest import Book
 from tocsin.events.errors import Invalid
 from tocsin.flows import flow, task
 from tocsin.flows.dask import DaskTaskRunner
-from tocsin.flows.errors import WorkerDied
+from tocsin.flows.errors import OutOfTime, WorkerDied
 from tocsin.flows.tables import LogLine
 from tocsin.flows.task_runners import (
     ConcurrentTaskRunner,
@@ -362,6 +365,84 @@ def test_a_killed_process_takes_one_try_with_it(
     assert run.retries == retries
 
 
+def test_a_timeout_kills_the_process(quick: Book, entered: Callable[[str], TaskRunner], tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+
+    @flow(task_runner=entered("processes"))
+    def gives_up() -> list[int]:
+        with pytest.raises(OutOfTime):
+            flows.stubborn.with_options(timeout_seconds=1).submit(str(note)).result()
+        return flows.double.map(range(3)).result()
+
+    assert gives_up() == [0, 2, 4]
+    assert names(quick) == {"stubborn TimedOut": 1, "double Completed": 3}
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_coroutine_that_takes_too_long_is_cancelled_elsewhere_too(quick: Book, far: TaskRunner) -> None:
+    @flow(task_runner=far)
+    def gives_up() -> None:
+        with pytest.raises(OutOfTime):
+            flows.patient.with_options(timeout_seconds=0.05).submit().result()
+
+    gives_up()
+    assert names(quick) == {"patient TimedOut": 1}
+
+
+@pytest.mark.faults
+def test_processes_end_with_a_flow_that_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = f"""
+from tests.flows import runner_flows as flows
+from tocsin.flows import flow
+from tocsin.flows.task_runners import ProcessPoolTaskRunner
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def endless():
+    flows.stubborn.submit({str(note)!r}).result()
+
+endless()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    until(note.exists)
+    process.kill()
+    process.wait()
+    until(lambda: not alive(int(note.read_text())))
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("default::ResourceWarning", "default::pytest.PytestUnraisableExceptionWarning")
+def test_dask_runs_again_what_a_dead_worker_was_at(quick: Book, tmp_path: Path) -> None:
+    runner = DaskTaskRunner(cluster_kwargs={"n_workers": 2, "threads_per_worker": 1})
+
+    @flow(task_runner=runner)
+    def goes_on() -> tuple[int, list[int]]:
+        return flows.dies.submit(str(tmp_path)).result(), flows.double.map(range(4)).result()
+
+    survivor, doubled = goes_on()
+    assert survivor != os.getpid()
+    assert doubled == [0, 2, 4, 6]
+    assert (tmp_path / "dies").read_text() == "xx"
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("default::ResourceWarning", "default::pytest.PytestUnraisableExceptionWarning")
+def test_a_task_that_kills_every_worker_crashes_with_the_reason(quick: Book) -> None:
+    @task
+    def deadly() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1}))
+    def tries() -> None:
+        with pytest.raises(WorkerDied, match="the Dask workers that it was given to died"):
+            deadly.submit().result()
+
+    tries()
+    (run,) = quick.task_runs()
+    assert run.state_name == "Crashed"
+
+
 # --- one object, many flows ---
 
 
@@ -406,3 +487,22 @@ def test_a_runner_crosses_to_other_processes_as_what_it_was_made_from(name: str)
 def test_dask_takes_an_address_or_a_cluster_to_make() -> None:
     with pytest.raises(Invalid, match="not both"):
         DaskTaskRunner("tcp://127.0.0.1:1", cluster_kwargs={"n_workers": 1})
+
+
+def test_the_example_of_the_guide_runs(quick: Book) -> None:
+    text = (Path(__file__).parents[2] / "docs/task-runners.md").read_text()
+    exec(compile(text.partition("```python\n")[2].partition("```")[0], "guide", "exec"), {"__name__": "__main__"})
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Return when it holds; the tests' own time limit is the only one."""
+    while not holds():
+        threading.Event().wait(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

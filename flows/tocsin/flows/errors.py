@@ -21,13 +21,19 @@ class Unsuccessful(TocsinError):
         super().__init__(message)
         self.state = state
 
+    def __reduce__(self) -> tuple[type["Unsuccessful"], tuple[str, "State"]]:
+        return type(self), (str(self), self.state)
+
 
 class OutOfTime(TimeoutError):
     """A function did not end within its `timeout_seconds`; `run_id` is the run's."""
 
     def __init__(self, seconds: float, run_id: UUID | None = None) -> None:
         super().__init__(f"it did not end within {seconds:g} s")
-        self.run_id = run_id
+        self.seconds, self.run_id = seconds, run_id
+
+    def __reduce__(self) -> tuple[type["OutOfTime"], tuple[float, UUID | None]]:
+        return type(self), (self.seconds, self.run_id)
 
 
 class WorkerDied(TocsinError):

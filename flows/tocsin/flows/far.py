@@ -201,7 +201,7 @@ def _belonging(call: Parcel, book: Book) -> "Iterator[None]":
 
 
 def _called(call: Parcel) -> Any:
-    step = Call(call.task.fn, call.args, call.kwargs, call.timeout_s)
+    step = Call(call.task.fn, call.args, call.kwargs, call.timeout_s, call.task_run["id"])
     return asyncio.run(step.suspend()) if call.task.is_async else step.block()
 
 

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tocsin.events.errors import Invalid
-from tocsin.flows.children import Children
+from tocsin.flows.children import Children, Killed
+from tocsin.flows.errors import OutOfTime
 from tocsin.flows.far import answered, packed, unpacked
 from tocsin.flows.pool import LIMIT, Pool
 from tocsin.flows.runner import Shared
@@ -109,7 +110,10 @@ class ProcessPoolTaskRunner(Shared):
     def _call(self, submission: Submission, call: Call) -> Any:  # Any: the task's result
         kills = None if submission.task.is_async else call.timeout_s
         sent = packed(submission.task, call, call.timeout_s if submission.task.is_async else None)
-        return unpacked(self._children.call(sent, kills, partial(answered, submission.ledger)))
+        try:
+            return unpacked(self._children.call(sent, kills, partial(answered, submission.ledger)))
+        except Killed as error:
+            raise OutOfTime(error.timeout_s, call.run_id) from error
 
 
 def checked_workers(owner: str, number: int) -> int:
