@@ -69,7 +69,7 @@ class Definition:
         update_wrapper(cast(Any, self), self.fn)
         self.description: str = checked_text(self.owner, "description", options) or inspect.getdoc(self.fn) or ""
         self.version: str | None = checked_text(self.owner, "version", options)
-        self.tags = checked_tags(self.owner, options.get("tags") or ())
+        self.tags = self.given["tags"] = checked_tags(self.owner, options.get("tags") or ())
         self.is_async = inspect.iscoroutinefunction(self.fn)
         self.timeout_s = checked_timeout(self.owner, options.get("timeout_seconds"))
         self.log_prints: bool | None = options.get("log_prints")
@@ -100,7 +100,7 @@ class Definition:
         """Decorate a function that is called with (this, run, state) when a run has failed, its retries used up."""
         return self._hooked("on_failure", hook)
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+    def bound(self, instance: Any, owner: type | None) -> Self:
         """As a method: the object (or the class) becomes the first argument."""
         holder = owner if self._method == "classmethod" else None if self._method == "staticmethod" else instance
         if holder is None:

@@ -1,7 +1,20 @@
 """`@flow`: a function whose every run is recorded, with the tasks and subflows that it calls."""
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from tocsin.flows.changes import Columns
 from tocsin.flows.definition import CommonOptions, Definition
@@ -17,6 +30,7 @@ if TYPE_CHECKING:
     from tocsin.flows.runner import TaskRunner
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -54,6 +68,14 @@ class Flow(Definition, Generic[P, R]):
         self.fn: Callable[P, R]
         self.task_runner = options.get("task_runner")
         self.validate_parameters: bool = options.get("validate_parameters", True)
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: "Flow[Concatenate[Any, Q], R]", instance: object, owner: type | None = None) -> "Flow[Q, R]": ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: the object (or the class) becomes the first argument."""
+        return self.bound(instance, owner)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...

@@ -200,9 +200,10 @@ def unmapped(value: T) -> Unmapped[T]:
 
 
 def found(values: Iterable[Any]) -> list[Future[Any]]:
-    """The futures among `values`, and inside their lists, tuples, sets and dicts."""
+    """The futures among `values`, and inside their lists, tuples, sets and dicts, in their order."""
     futures: list[Future[Any]] = []
     rest = list(values)
+    rest.reverse()
     seen: set[int] = set()
     while rest:
         value = rest.pop()
@@ -212,7 +213,7 @@ def found(values: Iterable[Any]) -> list[Future[Any]]:
             rest.append(value.value)
         elif isinstance(value, _CONTAINERS) and value and id(value) not in seen:
             seen.add(id(value))
-            rest.extend(value.values() if isinstance(value, dict) else value)
+            rest.extend(reversed(list(value.values() if isinstance(value, dict) else value)))
     return futures
 
 

@@ -1,6 +1,6 @@
 """Whether and when a run is tried again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from math import isfinite
 from typing import Any, Final
@@ -59,17 +59,23 @@ def retrying(
 
 def delays(spec: DelaySpec, retries: int) -> tuple[timedelta, ...]:
     """The wait before each of `retries` retries. Raises Invalid for a negative or empty specification."""
-    given = _called(spec, retries) if callable(spec) else spec
-    try:
-        seconds = [float(given)] if isinstance(given, int | float) else [float(entry) for entry in given]
-    except (TypeError, ValueError) as error:
-        raise Invalid(f"retry_delay_seconds is a number, a list of numbers or a function, not {given!r}") from error
+    seconds = _seconds(_called(spec, retries) if callable(spec) else spec)
     if retries and not seconds:
         raise Invalid("retry_delay_seconds is an empty list; give one delay for each retry, or a number")
     if any(not (isfinite(second) and second >= 0) for second in seconds):
         raise Invalid(f"retry_delay_seconds must be zero or more, not {seconds}")
     padded = seconds + seconds[-1:] * retries
     return tuple(timedelta(seconds=second) for second in padded[:retries])
+
+
+def _seconds(given: Any) -> list[float]:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return [float(given)]
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        listed = list(given)
+        if all(isinstance(entry, int | float) for entry in listed):
+            return [float(entry) for entry in listed]
+    raise Invalid(f"retry_delay_seconds is a number, a list of numbers or a function, not {given!r}")
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from tocsin.events.ids import uuid7
 from tocsin.flows import submitting
@@ -22,6 +22,7 @@ from tocsin.flows.task_engine import ended, run_task
 from tocsin.flows.trace import Trace
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -61,6 +62,14 @@ class Task(Definition, Generic[P, R]):
         self.caching = self._caching(options)
         self.plain = self.caching.plain and self.keeping.plain and self.run_name is None
         """Whether a run need not look at its arguments."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: "Task[Concatenate[Any, Q], R]", instance: object, owner: type | None = None) -> "Task[Q, R]": ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: the object (or the class) becomes the first argument."""
+        return self.bound(instance, owner)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
