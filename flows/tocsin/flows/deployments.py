@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session, col, select
 
 from tocsin.events import templates
 from tocsin.events.chain import OUTSIDE, Cause
+from tocsin.events.clock import SystemClock
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, Event
 from tocsin.flows import entrypoint as entrypoints
-from tocsin.flows.changes import RUNS
+from tocsin.flows.changes import RUNS, Columns
 from tocsin.flows.checks import checked_name
 from tocsin.flows.flows import Flow
 from tocsin.flows.ledger import current
@@ -21,9 +22,12 @@ from tocsin.flows.limits import apply_limits
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.queues import DEFAULT as QUEUE
 from tocsin.flows.queues import create_queue
+from tocsin.flows.request import Request
+from tocsin.flows.row_types import row_of
 from tocsin.flows.serializers import same_after_json
 from tocsin.flows.tables import DeploymentRow
 from tocsin.store import log
+from tocsin.store.bell import ring
 from tocsin.store.engine import Store, touch
 
 KINDS: Final = ("cron", "interval", "rrule")
@@ -118,12 +122,13 @@ class Deployment(BaseModel):
 
         Raises Invalid when the entrypoint does not lead to a flow.
         """
-        ledger = current() if store is None else None
-        target = ledger.store if ledger else store
-        assert target is not None
         ready = self if self.flow_name else self._loaded()
-        with target.begin() as session:
-            return put_deployment(session, ready, now or _now())
+        if store is not None:
+            with store.begin() as session:
+                return put_deployment(session, ready, now or SystemClock().now())
+        book = current()
+        put = PutDeployment(deployment=ready.model_dump(mode="json"), now=now or book.clock.now())
+        return DeploymentRow(**book.ask(put))
 
     def _loaded(self) -> "Deployment":
         flow = entrypoints.load(self.entrypoint, self.path)
@@ -134,6 +139,19 @@ class Deployment(BaseModel):
                 "description": self.description or flow.description,
             }
         )
+
+
+class PutDeployment(Request, frozen=True, kw_only=True):
+    """Store a deployment, as JSON, under its name; the answer is its row."""
+
+    answer: ClassVar[Any] = row_of(DeploymentRow)
+
+    deployment: dict[str, Any]
+    now: datetime
+
+    def perform(self, session: Session) -> Columns:
+        """Carry it out; the row as stored."""
+        return put_deployment(session, Deployment(**self.deployment), self.now).model_dump()
 
 
 def put_deployment(session: Session, deployment: Deployment, now: datetime) -> DeploymentRow:
@@ -232,15 +250,10 @@ def _tell(session: Session, what: str, row: DeploymentRow, now: datetime, cause:
         follows=cause.event,
     )
     log.append(session, [event])
-    touch(session, RUNS, SCHEDULES)
+    ring(session, RUNS)
+    touch(session, SCHEDULES)
 
 
 def _first(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-
-
-def _now() -> datetime:
-    from tocsin.events.clock import SystemClock
-
-    return SystemClock().now()

@@ -8,6 +8,7 @@ import structlog
 from sqlmodel import Session, select
 
 from tocsin.events.clock import Clock
+from tocsin.flows import posts
 from tocsin.flows.beat import TTL
 from tocsin.flows.watchdog import LATE_AFTER, end_pauses, mark_late, sweep
 from tocsin.store.engine import AWAY, Store
@@ -49,6 +50,7 @@ class Sweeping:
                 return
             await self._store.run(lambda session: mark_late(session, now, self._late_after))
             await self._store.run(lambda session: end_pauses(session, now))
+            await self._store.run(lambda session: posts.forget(session, now))
             for run in await self._store.run(lambda session: sweep(session, now)):
                 logger.warning("a flow run's process fell silent", run=str(run), state="CRASHED")
         except AWAY as error:
