@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -61,11 +60,10 @@ class Storage(BaseHTTPRequestHandler):
             here = f"http://{self.headers['Host']}"
             self._answer(200, {}, {"Location": f"{here}/resume?name={name}"})
             return
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        # Any: a part of a message is text or another message.
-        parts: Any = message_from_bytes(head + body).get_payload()
-        name = json.loads(parts[0].get_payload())["name"]
-        self.bucket.objects[name] = parts[1].get_payload(decode=True)
+        boundary = self.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
+        _, about, content, _ = body.split(b"--" + boundary)
+        name = json.loads(about.partition(b"\n\n")[2])["name"]
+        self.bucket.objects[name] = content.partition(b"\n\n")[2].removesuffix(b"\n")
         self._answer(200, self.bucket.described(name))
 
     def do_PUT(self) -> None:
