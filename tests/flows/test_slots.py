@@ -1,73 +1,22 @@
 """Limits around tasks and code in one process, on both databases: never too many, woken at once, nothing leaked."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event
 
 from tests.flows.conftest import Book
-from tocsin.events.errors import Invalid, NotFound
+from tests.flows.limits_seen import PATIENCE_S, Meter, met, now, status
 from tocsin.flows import flow, task
-from tocsin.flows.concurrency import concurrency, rate_limit, rate_limit_async
 from tocsin.flows.errors import Terminated
 from tocsin.flows.limit_tables import ConcurrencySlot
-from tocsin.flows.limits import LimitChange, Status, get_limit, key_of, places, put_limit, set_limits
+from tocsin.flows.limits import key_of, places, set_limits
 from tocsin.flows.slot_requests import Answer, Give, KnownLimits, LookForSlots, Take, Wanted, free_dead
 from tocsin.flows.slot_rules import Ticket
-from tocsin.flows.slots import forget
 from tocsin.store import leases
-
-PATIENCE_S = 30.0
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Meter:
-    """Counts who is inside at once."""
-
-    def __init__(self) -> None:
-        self.inside = self.most = 0
-        self.gate = threading.Event()
-        self.entered = threading.Semaphore(0)
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def count(self) -> Iterator[None]:
-        with self._lock:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        self.entered.release()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.inside -= 1
-
-    def wait_for(self, number: int) -> None:
-        for _ in range(number):
-            assert self.entered.acquire(timeout=PATIENCE_S)
-
-
-def status(book: Book, kind: str, name: str) -> Status:
-    with book.store.read() as session:
-        return get_limit(session, kind, name, now())
-
-
-def met(condition: Callable[[], Any]) -> None:
-    """Return when the condition holds."""
-    tick, end = threading.Event(), datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
-    while not condition():
-        assert datetime.now(UTC) < end
-        tick.wait(0.005)
 
 
 @pytest.mark.parametrize("limit", ["fetch", "tag:db"])
@@ -88,6 +37,7 @@ def test_tasks_of_a_name_or_a_tag_are_bounded(book: Book, limit: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(every)
         meter.wait_for(2)
+        met(lambda: status(book, *key_of(limit, "task")).waiting)
         meter.gate.set()
         assert running.result(PATIENCE_S) == list(range(8))
     assert meter.most == 2
@@ -187,131 +137,6 @@ def test_a_task_without_a_limit_asks_for_limits_once_a_second_at_most(quick: Boo
     many()
     looked = len([text for text in asked if "concurrency" in text]) - looked
     assert looked <= 1 + (now() - began).total_seconds()
-
-
-def test_a_block_holds_what_it_occupies(book: Book) -> None:
-    set_limits({"global:db": 3})
-    with concurrency("db", occupy=2):
-        assert status(book, "global", "db").taken == 2
-        with (
-            pytest.raises(TimeoutError, match="limit global:db: 1 of 3 slots are free"),
-            concurrency("db", occupy=2, timeout_seconds=0),
-        ):
-            pass
-        with (
-            pytest.raises(TimeoutError, match="no slot of global:db came free"),
-            concurrency("db", occupy=2, timeout_seconds=0.05),
-        ):
-            pass
-        with concurrency("db"):
-            assert status(book, "global", "db").taken == 3
-    assert (status(book, "global", "db").taken, status(book, "global", "db").waiting) == (0, 0)
-
-
-async def test_an_async_block_holds_what_it_occupies(book: Book) -> None:
-    set_limits({"global:db": 1})
-    async with concurrency("db"):
-        assert status(book, "global", "db").taken == 1
-        with pytest.raises(TimeoutError):
-            async with concurrency("db", timeout_seconds=0.02):
-                pass
-    assert status(book, "global", "db").taken == 0
-
-
-def test_a_block_that_fails_gives_back(book: Book) -> None:
-    set_limits({"global:db": 1})
-    with pytest.raises(ValueError, match="broken"), concurrency("db"):
-        raise ValueError("broken")
-    assert status(book, "global", "db").taken == 0
-
-
-def test_a_missing_limit_is_none_unless_strict(quick: Book) -> None:
-    set_limits({"global:db": 1})
-    with concurrency(["nothing"], occupy=7):
-        rate_limit("nothing")
-    with pytest.raises(NotFound, match="limit global:nothing: there is none of this name; known: global:db"):
-        concurrency(["db", "nothing"], strict=True).__enter__()
-    with pytest.raises(NotFound):
-        rate_limit("nothing", strict=True)
-
-
-def test_what_can_never_be_is_refused(quick: Book) -> None:
-    set_limits({"global:db": 2})
-    with pytest.raises(Invalid, match="limit global:db has 2 slots, 3 are wanted at once"):
-        concurrency("db", occupy=3).__enter__()
-    with pytest.raises(Invalid, match="has no decay"):
-        rate_limit("db")
-    with pytest.raises(Invalid, match="occupy is 1 or more"):
-        concurrency("db", occupy=0)
-    with pytest.raises(Invalid, match="'host' is no kind of limit"):
-        set_limits({"host:db": 1})
-    with pytest.raises(Invalid, match="to let nobody through, pause it"):
-        set_limits({"db": 0})
-
-
-async def test_a_rate_is_kept(book: Book) -> None:
-    with book.store.begin() as session:
-        put_limit(session, "global", "api", LimitChange(slots=2, decay=50.0), now())
-    forget()
-    began = now()
-    for _ in range(4):
-        rate_limit("api")
-    await rate_limit_async("api", occupy=2)
-    assert (now() - began).total_seconds() >= (6 - 2) / 50 - 0.001
-    shown = status(book, "global", "api")
-    assert (shown.taken, shown.waiting, shown.waits > 0) == (None, 0, True)
-
-
-@pytest.mark.parametrize(
-    ("before", "change"),
-    [
-        (LimitChange(slots=1), LimitChange(slots=2)),
-        (LimitChange(slots=5, paused=True), LimitChange(paused=False)),
-        (LimitChange(slots=1), None),
-    ],
-    ids=["raised", "resumed", "removed"],
-)
-def test_who_waits_hears_of_a_change(book: Book, before: LimitChange, change: LimitChange | None) -> None:
-    with book.store.begin() as session:
-        put_limit(session, "global", "db", LimitChange(slots=before.slots), now())
-    forget()
-    entered = threading.Event()
-
-    def second() -> None:
-        with concurrency("db"):
-            entered.set()
-
-    with ThreadPoolExecutor(1) as pool, concurrency("db"):
-        if before.paused:
-            with book.store.begin() as session:
-                put_limit(session, "global", "db", before, now())
-        waiting = pool.submit(second)
-        met(lambda: status(book, "global", "db").waiting == 1)
-        assert not entered.is_set()
-        if change is None:
-            set_limits({"global:db": None})
-        else:
-            with book.store.begin() as session:
-                put_limit(session, "global", "db", change, now())
-        waiting.result(PATIENCE_S)
-
-
-def test_who_holds_slots_and_wants_more_goes_first(book: Book) -> None:
-    """Or the two would wait for each other: the one in line for both, and the one that holds the other half."""
-    set_limits({"global:a": 1, "global:b": 1})
-    line: list[str] = []
-
-    def both() -> None:
-        with concurrency(["a", "b"]):
-            line.append("both")
-
-    with ThreadPoolExecutor(1) as pool, concurrency("a"):
-        waiting = pool.submit(both)
-        met(lambda: status(book, "global", "b").waiting == 1)
-        with concurrency("b", timeout_seconds=PATIENCE_S):
-            line.append("nested")
-    waiting.result(PATIENCE_S)
-    assert line == ["nested", "both"]
 
 
 def test_a_waiting_task_is_cancelled_with_its_flow_run(book: Book) -> None:

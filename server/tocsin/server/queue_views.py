@@ -11,7 +11,7 @@ from tocsin.server.views import View
 
 
 class QueueView(View):
-    """A work queue; workers take from the lowest priority first. A pool's `default` is shown when it was ever changed."""
+    """A work queue; workers take from the lowest priority first. A pool's `default` has none until it is changed."""
 
     pool: str
     name: str
