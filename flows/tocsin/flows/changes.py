@@ -15,12 +15,15 @@ from tocsin.flows.announce import flow_run_event, task_run_event
 from tocsin.flows.decide import Accept, Context, Standing, Verdict, decide
 from tocsin.flows.states import AWAITING_RETRY, FINAL, HELD, PAUSED, RESUMING, Fault, State, StateType
 from tocsin.store import log
+from tocsin.store.bell import ring
 from tocsin.store.engine import insert_new, touch
 
 RUNS: Final = "runs"
 FLOW_RUN: Final = SQLModel.metadata.tables[str(tables.FlowRun.__tablename__)]
 TASK_RUN: Final = SQLModel.metadata.tables[str(tables.TaskRun.__tablename__)]
 
+_AT_WORK: Final = (StateType.PENDING.value, StateType.RUNNING.value)
+"""States that leave nothing to do for other processes."""
 _TRIES: Final = 8
 Columns = dict[str, Any]  # Any: values of a table's columns
 
@@ -51,7 +54,7 @@ def start(session: Session, columns: Columns, state: State, now: datetime) -> Co
     if not insert_new(session, tables.FlowRun, [run]):
         return None
     log.append(session, [flow_run_event(run, None, state, now)])
-    touch(session, RUNS)
+    _wake(session, run)
     return run
 
 
@@ -177,4 +180,12 @@ def _swap(session: Session, run: Columns, change: Columns, table: Any = FLOW_RUN
 
 def _tell(session: Session, before: Columns, after: Columns, state: State, now: datetime) -> None:
     log.append(session, [flow_run_event(after, state_of(before), state, now)])
-    touch(session, RUNS)
+    _wake(session, after)
+
+
+def _wake(session: Session, run: Columns) -> None:
+    """Workers elsewhere hear of it when there may be something to do for them."""
+    if run["state_type"] in _AT_WORK:
+        touch(session, RUNS)
+    else:
+        ring(session, RUNS)

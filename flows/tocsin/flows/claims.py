@@ -17,7 +17,8 @@ from tocsin.flows.series import its_turn, still_its_turn
 from tocsin.flows.slot_requests import free_of_runs
 from tocsin.flows.states import AWAITING_SLOT, HELD, StateType, crashed, pending
 from tocsin.flows.tables import WorkPool, WorkQueue
-from tocsin.store.engine import claimable, touch
+from tocsin.store.bell import ring
+from tocsin.store.engine import claimable
 
 BLOCKED: Final = 100
 """How many runs that wait for a slot a claim tells of at the most."""
@@ -115,7 +116,7 @@ def give_back(session: Session, run: Columns, now: datetime) -> None:
     session.connection().execute(gone.values(lease=None, worker=None))
     free_of_runs(session, rooms.family(session, run["id"]), now)
     crash_inner(session, run, crashed("its process has ended"), now)
-    touch(session, RUNS)
+    ring(session, RUNS)
 
 
 def _candidates(

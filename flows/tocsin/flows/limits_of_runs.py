@@ -14,7 +14,7 @@ from tocsin.events.errors import Invalid, NotFound
 from tocsin.flows.changes import FLOW_RUN, RUNS
 from tocsin.flows.states import HELD, StateType
 from tocsin.flows.tables import DeploymentRow, WorkPool, WorkQueue
-from tocsin.store.engine import touch
+from tocsin.store.bell import ring
 
 Kind = Literal["deployment", "work-pool", "work-queue"]
 OF_RUNS: Final[tuple[Kind, ...]] = ("deployment", "work-pool", "work-queue")
@@ -46,7 +46,7 @@ def put(session: Session, kind: str, name: str, slots: int | None, now: datetime
         row.concurrency = slots
     session.add(row)
     session.flush()
-    touch(session, RUNS)
+    ring(session, RUNS)
 
 
 def listed(session: Session) -> list[dict[str, Any]]:  # Any: the fields of a status

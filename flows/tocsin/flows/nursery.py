@@ -19,6 +19,7 @@ from contextlib import suppress
 from types import FrameType
 
 import msgspec
+from sqlalchemy.orm import configure_mappers
 
 from tocsin.flows import execute
 from tocsin.flows.nursery_words import PACKET, Birth, News
@@ -101,11 +102,12 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def _warm() -> None:
-    """What every child needs besides: the drivers of both databases."""
+    """What every child needs besides: the drivers of both databases, and the tables' mappers."""
     import psycopg  # noqa: F401
     import sqlalchemy.dialects.postgresql.psycopg
     import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 
+    configure_mappers()
     gc.collect()
     gc.freeze()
 

@@ -14,7 +14,8 @@ from tocsin.flows.checks import checked_name
 from tocsin.flows.infrastructure import template_of
 from tocsin.flows.tables import WorkPool
 from tocsin.store import log
-from tocsin.store.engine import insert_new, touch
+from tocsin.store.bell import ring
+from tocsin.store.engine import insert_new
 
 DEFAULT: Final = "default"
 
@@ -54,7 +55,7 @@ def create_pool(
         for field, value in changes.items():
             setattr(pool, field, value)
         log.append(session, [_event("updated", name, now)])
-    touch(session, RUNS)
+    ring(session, RUNS)
     return pool
 
 
@@ -64,7 +65,7 @@ def pause_pool(session: Session, name: str, *, paused: bool = True, cause: Cause
     if pool.paused != paused:
         pool.paused = paused
         log.append(session, [_event("paused" if paused else "resumed", name, now, cause)])
-        touch(session, RUNS)
+        ring(session, RUNS)
     return pool
 
 

@@ -13,7 +13,8 @@ from tocsin.flows.checks import checked_name
 from tocsin.flows.pools import get_pool
 from tocsin.flows.tables import WorkQueue
 from tocsin.store import log
-from tocsin.store.engine import insert_new, touch
+from tocsin.store.bell import ring
+from tocsin.store.engine import insert_new
 
 DEFAULT: Final = "default"
 PRIORITY: Final = 100
@@ -51,7 +52,7 @@ def create_queue(
         session.add(queue)
         session.flush()
         log.append(session, [_event("updated", pool, name, now)])
-        touch(session, RUNS)
+        ring(session, RUNS)
     return queue
 
 
@@ -71,7 +72,7 @@ def pause_queue(
         session.add(queue)
         session.flush()
         log.append(session, [_event("paused" if paused else "resumed", pool, name, now, cause)])
-        touch(session, RUNS)
+        ring(session, RUNS)
     return queue
 
 

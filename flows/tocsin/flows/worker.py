@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Coroutine
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -23,12 +24,12 @@ from tocsin.events.ids import uuid7
 from tocsin.events.model import RESOURCE_ID, RESOURCE_NAME, RESOURCE_ROLE, Event
 from tocsin.flows import claims
 from tocsin.flows.beat import Heart
-from tocsin.flows.changes import RUNS
 from tocsin.flows.infrastructure import Exit, Handle, Infrastructure, Job, template_of
 from tocsin.flows.jobs import jobs_of
 from tocsin.flows.orders import Order, order_for, standing_of
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.tables import WorkerRow
+from tocsin.flows.waking import waking
 from tocsin.store import log
 from tocsin.store.engine import Store
 from tocsin.store.signals import first
@@ -119,7 +120,7 @@ class Worker:
 
     async def _work(self, infrastructure: Infrastructure, stop: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
-        with self._store.watch(RUNS) as watch:
+        with closing(waking(self._store)) as watch:
             while not stop.is_set():
                 began = clock()
                 wait = await self._turn_safely(infrastructure)
@@ -220,7 +221,7 @@ class Worker:
     async def _let_finish(self) -> None:
         """Return when no run is at work, when the drain time is over, or when somebody is in a hurry."""
         end = self._clock.now() + self._drain
-        with self._store.watch(RUNS) as watch:
+        with closing(waking(self._store)) as watch:
             while self._hands and not self.hurry.is_set() and (left := end - self._clock.now()) > timedelta():
                 await self._heed_safely()
                 await first(watch.wait(min(left, NET)), self._freed.wait(), self.hurry.wait())
