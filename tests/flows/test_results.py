@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
+import fsspec
 import pytest
 from cryptography.fernet import Fernet
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,6 +213,27 @@ def test_a_storage_gives_back_lists_and_removes(storage: Storage) -> None:
         storage.remove("a")
     with pytest.raises(Unavailable, match="a"):
         storage.read("a")
+
+
+class Plain(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A file system of which nobody knows that its files appear whole."""
+
+    protocol = "plain"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    moved: ClassVar[list[str]] = []
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        self.moved.append(path2)
+        super().mv(path1, path2, **options)
+
+
+def test_a_storage_without_promises_gets_a_file_under_another_name_first() -> None:
+    fsspec.register_implementation("plain", Plain, clobber=True)
+    reference = results.keep((1, 2), Keeping(storage="plain://results"))
+    assert results.fetch(reference) == (1, 2)
+    assert [path.rpartition("/")[2] for path in Plain.moved] == [reference["file"]]
+    assert [file.name for file in storage_at("plain://results").files()] == [reference["file"]]
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a/../b", "", "a//b", "a\\b", "a\0"])
