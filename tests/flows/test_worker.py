@@ -77,6 +77,14 @@ async def test_what_goes_wrong_is_told_by_the_run(small_yard: Yard, serving: Ser
     assert any("Traceback" in line and "not yet" in line for line in yard.lines())
 
 
+async def test_the_hooks_of_a_run_that_died_are_told_by_another_process(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("dies")
+    async with serving(yard):
+        await yard.until(run, "Crashed", "Completed", "Failed")
+        await yard.met(lambda: yard.marks() == ["told:Crashed"])
+
+
 @pytest.mark.faults
 async def test_a_killed_process_is_seen_and_its_retry_resumes(yard: Yard, serving: Serving) -> None:
     run = yard.ask("killed_once")

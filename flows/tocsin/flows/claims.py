@@ -87,24 +87,25 @@ def claim(
     return taken
 
 
-def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: datetime) -> None:
-    """The process of this attempt is gone: a run that it left unfinished has crashed.
+def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: datetime) -> bool:
+    """The process of this attempt is gone: a run that it left unfinished has crashed. Whether it had.
 
     `how`: how it ended, or its exit code only, negative for the signal that killed it.
     """
     reason = (how if isinstance(how, Exit) else Exit(how)).said()
     run = load(session, run_id, lock=True)
     if run["attempt"] != attempt:
-        return
+        return False
     if run["state_type"] in _WAITS:
         give_back(session, run, now)
-        return
+        return False
     if run["state_type"] not in _HELD:
-        return
+        return False
     verdict, after = propose(session, run_id, crashed(reason), Context(attempt=attempt), now)
     if isinstance(verdict, Accept):
         crash_inner(session, after, crashed(reason), now)
     free_of_runs(session, rooms.family(session, run_id), now)
+    return isinstance(verdict, Accept)
 
 
 def give_back(session: Session, run: Columns, now: datetime) -> None:

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str]) -> int:
     """Run the run; the exit code."""
+    if argv[:1] == ["--afterwards"]:
+        from tocsin.flows import afterwards
+
+        return afterwards.main(argv[1:])
     if len(argv) != 2:
         sys.stderr.write("usage: python -m tocsin.flows.execute RUN_ID ATTEMPT\n")
         return 2

@@ -33,13 +33,17 @@ TYPES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt of a run that is to be started. `run`: its columns; `entrypoint` and `path`: where its flow is."""
+    """One attempt of a run that is to be started. `run`: its columns; `entrypoint` and `path`: where its flow is.
+
+    `afterwards`: it has ended without a word, and is started again only to tell the flow's hooks so.
+    """
 
     run: Columns
     entrypoint: str
     path: str | None
     template: "Template"
     environment: Mapping[str, str] = field(repr=False)
+    afterwards: bool = False
 
     @property
     def run_id(self) -> UUID:
@@ -56,7 +60,7 @@ class Job:
     @property
     def arguments(self) -> tuple[str, str]:
         """What `tocsin.flows.execute` is called with."""
-        return str(self.run_id), str(self.attempt)
+        return ("--afterwards", str(self.run_id)) if self.afterwards else (str(self.run_id), str(self.attempt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,9 @@ class Handle(Protocol):
 
 
 class Infrastructure(Protocol):
-    """Starts attempts in one kind of place."""
+    """Starts attempts in one kind of place. `apart`: outside this process, where they can end without a word."""
+
+    apart: bool
 
     async def open(self) -> None:
         """Get ready; called once, before the first start."""

@@ -94,6 +94,8 @@ class Child:
 class Processes:
     """Starts a process for each job: a fork of one that has imported what is needed, else a new interpreter."""
 
+    apart = True
+
     def __init__(self) -> None:
         self._forks = Forks()
 

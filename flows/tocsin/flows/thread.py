@@ -100,6 +100,8 @@ class Strand:
 class Threads:
     """Starts a thread for each job."""
 
+    apart = False
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._book: ledger.Ledger | None = None

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Collection, Coroutine
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -43,6 +44,8 @@ HASTE: Final = timedelta(seconds=1)
 """The same when somebody is in a hurry."""
 LINGER: Final = timedelta(seconds=30)
 """How long a process may stay when its run is over."""
+HOOKS: Final = timedelta(minutes=1)
+"""How long the hooks of a run whose process is gone may take."""
 LIMIT: Final = 10
 TERMINATED: Final = 143
 
@@ -53,6 +56,7 @@ class Hand:
     """One attempt that this worker has at work."""
 
     def __init__(self, job: Job, handle: Handle) -> None:
+        self.job = job
         self.run_id, self.attempt, self.name = job.run_id, job.attempt, str(job.run["name"])
         self.handle = handle
         self.following: asyncio.Task[None] | None = None
@@ -91,6 +95,7 @@ class Worker:
         self._heart = Heart(store, self._clock, "worker")
         self._hands: dict[tuple[UUID, int], Hand] = {}
         self._watching: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         url = store.engine.url.render_as_string(hide_password=False)
         self._environment = {"TOCSIN_DATABASE_URL": url, "TOCSIN_WORKER": self.name}
@@ -165,27 +170,40 @@ class Worker:
         logger.info("run %s: attempt %s started as %s", job.run["name"], job.attempt, handle.place)
         hand = Hand(job, handle)
         self._hands[hand.key] = hand
-        hand.following = self._watch(self._follow(hand))
+        hand.following = self._watch(self._follow(infrastructure, hand))
 
-    async def _follow(self, hand: Hand) -> None:
+    async def _follow(self, infrastructure: Infrastructure, hand: Hand) -> None:
         how = await hand.handle.wait()
         logger.info("run %s: %s ended with %s", hand.name, hand.handle.place, how.code)
-        await self._ended(hand.run_id, hand.attempt, how)
+        unsaid = await self._ended(hand.run_id, hand.attempt, how)
         self._hands.pop(hand.key, None)
         self._freed.set()
+        if unsaid and infrastructure.apart:
+            self._telling.add(self._watch(self._tell_hooks(infrastructure, replace(hand.job, afterwards=True))))
 
-    async def _ended(self, run_id: UUID, attempt: int, how: Exit) -> None:
+    async def _tell_hooks(self, infrastructure: Infrastructure, job: Job) -> None:
+        """The process is gone, and could not tell the hooks of its flow: another one does."""
+        try:
+            handle = await infrastructure.start(job)
+            try:
+                async with asyncio.timeout(HOOKS.total_seconds()):
+                    await handle.wait()
+            finally:
+                handle.kill()
+        except (OSError, TocsinError, TimeoutError) as error:
+            logger.error("run %s: its hooks could not be told: %s", job.run["name"], error or "they took too long")
+
+    async def _ended(self, run_id: UUID, attempt: int, how: Exit) -> bool:
+        """Put the end on record; whether the run had not done so itself."""
         while True:
             try:
-                await self._store.run(lambda s: claims.ended(s, run_id, attempt, how, self._clock.now()))
+                return await self._store.run(lambda s: claims.ended(s, run_id, attempt, how, self._clock.now()))
             except SQLAlchemyError as error:
                 logger.warning("run %s: its end could not be stored, trying again: %s", run_id, error)
                 await asyncio.sleep(1)
             except TocsinError as error:
                 logger.error("run %s: its end was not stored: %s", run_id, error)
-                return
-            else:
-                return
+                return False
 
     async def _heed(self, now: datetime) -> None:
         """Stop the runs that are to stop, and those that are not ours any more."""
@@ -240,6 +258,8 @@ class Worker:
         await asyncio.gather(*(hand.following for hand in self._hands.values() if hand.following and not hand.stuck))
         for hand in self._hands.values():
             await self._ended(hand.run_id, hand.attempt, Exit(TERMINATED, "its worker stopped, and it did not"))
+        if telling := self._telling & self._watching:
+            await asyncio.wait(telling, timeout=(HASTE if self.hurry.is_set() else self._grace).total_seconds())
         for task in self._watching:
             task.cancel()
 
