@@ -73,7 +73,7 @@ class Take(Request, frozen=True):
 
     def perform(self, session: Session) -> list[Answer]:
         """The answers, in the order of `wanted`."""
-        held = _already(session, self.wanted)
+        held, stood = _places_of(session, self.wanted)
         asking = [one for one in self.wanted if one.ticket.id not in held]
         keys = sorted({key for one in asking for key in one.ticket.wants})
         line = _line(session, keys, self.now, lock=True)
@@ -81,21 +81,23 @@ class Take(Request, frozen=True):
         for one in sorted(asking, key=lambda one: in_order(one.ticket)):
             verdict = judge(one.ticket, line, self.now)
             line = after(line, one.ticket, verdict)
-            self._store(session, one, verdict, line)
+            if one.ticket.id in stood:
+                _remove(session, [one.ticket.id])
+            self._store(session, one, verdict, line, waited=one.ticket.id in stood)
             answers[one.ticket.id] = _answer(one.ticket, verdict, line)
         return [answers[one.ticket.id] for one in self.wanted]
 
-    def _store(self, session: Session, one: Wanted, verdict: Verdict, line: Line) -> None:
+    def _store(self, session: Session, one: Wanted, verdict: Verdict, line: Line, *, waited: bool) -> None:
         match verdict:
             case Taken(limits):
-                waited = _enter(session, one, line, self.now, taken=self.now)
+                _enter(session, one, line, self.now, taken=self.now)
                 _fill(session, limits)
                 if waited:
                     _count_wait(session, one.ticket, line, self.now)
             case Wait() if self.stands:
                 _enter(session, one, line, self.now, taken=None)
             case Wait() | Never():
-                _remove(session, [one.ticket.id])
+                return
 
 
 class LookForSlots(Request, frozen=True):
@@ -179,14 +181,18 @@ def _free(session: Session, which: ColumnElement[bool], now: datetime) -> int:
     return gone
 
 
-def _already(session: Session, wanted: Sequence[Wanted]) -> dict[UUID, list[str]]:
-    """Tickets that hold what they want since the same request was carried out before, and their limits."""
-    ids = [one.ticket.id for one in wanted]
-    statement = select(_SLOT.c.ticket, _SLOT.c.limit_key).where(_SLOT.c.ticket.in_(ids), _SLOT.c.taken.is_not(None))
+def _places_of(session: Session, wanted: Sequence[Wanted]) -> tuple[dict[UUID, list[str]], set[UUID]]:
+    """Tickets that hold what they want, with their limits: the same request was carried out before; and who waits."""
+    mine = _SLOT.c.ticket.in_([one.ticket.id for one in wanted])
     held: dict[UUID, list[str]] = {}
-    for ticket, key in session.connection().execute(statement):
-        held.setdefault(ticket, []).append(key)
-    return held
+    waits: set[UUID] = set()
+    statement = select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.taken).where(mine)
+    for ticket, key, taken in session.connection().execute(statement):
+        if taken is None:
+            waits.add(ticket)
+        else:
+            held.setdefault(ticket, []).append(key)
+    return held, waits
 
 
 def _lock(session: Session, keys: Sequence[str]) -> list[Limit]:
@@ -247,9 +253,8 @@ def is_alive(now: datetime) -> ColumnElement[bool]:
     return exists().where(col(lease.name) == _SLOT.c.lease, col(lease.expires) > now)
 
 
-def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> bool:
-    """Put the ticket's rows down as holding or waiting; whether it waited before. Of a rate nothing is held."""
-    waited = _remove(session, [one.ticket.id]) > 0
+def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> None:
+    """Put the ticket's rows down as holding or waiting. Of a rate nothing is held."""
     there = [key for key in one.ticket.wants if key in line.limits]
     kept = [key for key in there if taken is None or line.limits[key].decay is None]
     common = {
@@ -264,7 +269,6 @@ def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: d
     }
     rows = [{**common, "limit_key": key, "slots": one.ticket.wants[key]} for key in kept]
     insert_new(session, ConcurrencySlot, rows)
-    return waited
 
 
 def _fill(session: Session, changed: Sequence[Limit]) -> None:
