@@ -1,11 +1,14 @@
 """What a task and a flow run cost: every state recorded, durable on SQLite, beside two floors of the same run.
 
 `bare_commit_us` is one sqlite3 commit of the same number of bytes (WAL, synchronous NORMAL) without us; `pool_us` one
-no-op through a ThreadPoolExecutor. `of_commit` is our task divided by the bare commit; `called_cpu_us` is what the
+no-op through a ThreadPoolExecutor. `of_commit` is our task divided by the bare commit; `…_cpu_us` is what the
 process itself spends, whoever else uses the machine. A cold start is a new process with a fresh TOCSIN_HOME, from
 `python -c` until its first flow has ended: interpreter, imports, new database, run.
 
-    python bench/tasks.py [--rounds 5] [--tasks 1000]
+    python bench/tasks.py [--rounds 5] [--tasks 1000] [--prefect | --prefect-python PATH]
+
+Prefect 3 is measured in an environment of its own: `--prefect` makes one with pip under the user's cache folder,
+`--prefect-python` names the Python of one that is there. `times_prefect` is its figure divided by ours.
 """
 
 import argparse
@@ -25,9 +28,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench._tasks_others import delayed, environment, prefect
+
 Figures = dict[str, Any]  # Any: numbers and objects of numbers, for JSON
 
 RUNS = 100
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tocsin-bench"
 COLD = "from tocsin.flows import flow\n@flow\ndef first() -> int:\n    return 1\nassert first() == 1"
 ROW_BYTES = 2_300
 """What a task leaves: its row and the bodies of its two events."""
@@ -85,7 +93,13 @@ def beside(count: int, rounds: int) -> Figures:
     def maps() -> float:
         return _timed(lambda: work.map(range(count)).result())
 
-    return {"submitted_us": _median_us(submits, count, rounds), "mapped_us": _median_us(maps, count, rounds)}
+    maps()
+    return {
+        "submitted_us": _median_us(submits, count, rounds),
+        "submitted_cpu_us": _cpu_us(submits, count, rounds),
+        "mapped_us": _median_us(maps, count, rounds),
+        "mapped_cpu_us": _cpu_us(maps, count, rounds),
+    }
 
 
 def runs(rounds: int) -> Figures:
@@ -98,7 +112,11 @@ def runs(rounds: int) -> Figures:
 
     trivial()
     spans = [_timed(lambda: [trivial() for _ in range(RUNS)]) / RUNS for _ in range(rounds)]
-    return {"trivial_flow_ms": round(statistics.median(spans) * 1e3, 2)}
+    cpu = _cpu_us(lambda: [trivial() for _ in range(RUNS)], RUNS, rounds)
+    return {
+        "trivial_flow_ms": round(statistics.median(spans) * 1e3, 2),
+        "trivial_flow_cpu_ms": round(cpu / 1e3, 2),
+    }
 
 
 def floors(folder: Path, count: int, rounds: int) -> Figures:
@@ -131,20 +149,36 @@ def floors(folder: Path, count: int, rounds: int) -> Figures:
 def cold(rounds: int) -> Figures:
     """Seconds from nothing to the end of the first flow, beside those of a bare interpreter."""
 
+    def processor() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     def start(program: str) -> float:
         with tempfile.TemporaryDirectory() as home:
             environment = {**os.environ, "TOCSIN_HOME": home}
             command = [sys.executable, "-c", program]
             return _timed(lambda: subprocess.run(command, env=environment, check=True))
 
+    before = processor()
+    spans = [start(COLD) for _ in range(rounds)]
     return {
-        "cold_start_s": round(statistics.median(start(COLD) for _ in range(rounds)), 3),
+        "cold_start_s": round(statistics.median(spans), 3),
+        "cold_start_cpu_s": round((processor() - before) / rounds, 3),
         "interpreter_s": round(statistics.median(start("pass") for _ in range(rounds)), 3),
     }
 
 
 def _median_us(run: Callable[[], float], count: int, rounds: int) -> float:
     return round(statistics.median(run() for _ in range(rounds)) / count * 1e6, 1)
+
+
+def _cpu_us(run: Callable[[], object], count: int, rounds: int) -> float:
+    def spent() -> float:
+        began = time.process_time()
+        run()
+        return time.process_time() - began
+
+    return round(statistics.median(spent() for _ in range(rounds)) / count * 1e6, 1)
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -158,6 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--prefect", action="store_true")
+    parser.add_argument("--prefect-python")
+    parser.add_argument("--prefect-tasks", type=int, default=200)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as home:
         os.environ["TOCSIN_HOME"] = home
@@ -168,9 +205,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures["of_commit"] = round(figures["called_us"] / figures["bare_commit_us"], 1)
     figures["tasks_per_s_mapped"] = round(1e6 / figures["mapped_us"])
     figures["memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    figures |= delayed(given.tasks, given.rounds)
+    if python := given.prefect_python or (environment(CACHE / "prefect") if given.prefect else None):
+        figures["prefect"] = prefect(python, given.prefect_tasks, 5)
+        figures["times_prefect"] = _times(figures["prefect"], figures)
     load = [round(part, 2) for part in os.getloadavg()]
     machine = {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(), "load": load}
     print(json.dumps({"bench": "tasks", "machine": machine, **figures}, indent=2))
+
+
+def _times(theirs: Figures, ours: Figures) -> Figures:
+    """How many times ours theirs are, where there are both."""
+    numbers = {name: value for name, value in theirs.items() if isinstance(value, float | int)}
+    names = {name: name.replace("_with_server", "") for name in numbers}
+    return {name: round(numbers[name] / ours[own], 1) for name, own in names.items() if ours.get(own)}
 
 
 def _close() -> None:

@@ -1,7 +1,7 @@
 """`python -m tocsin.flows.child FD`: a process that calls the functions of tasks for the one that started it.
 
 Messages over the socket FD, told apart by their first byte: `S` the module search path, once; `J` a parcel to perform;
-`R` ready; `Q` a question to the flow's process; `A` an answer, to a parcel or to a question. It ends with who started it.
+`R` ready; `Q` a question to the flow's process; `A` an answer, to a parcel or a question. It ends with who started it.
 """
 
 import os
