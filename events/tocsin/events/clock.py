@@ -1,7 +1,7 @@
 """Time as an argument: the shells read a clock, the core is told what time it is."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 Micros = int
 """Microseconds since 1970."""
@@ -15,6 +15,15 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present as an aware UTC datetime."""
+        ...
+
+
+@runtime_checkable
+class Skipping(Clock, Protocol):
+    """A clock by which a wait takes no time: whoever would wait skips it."""
+
+    def skip(self, span: timedelta) -> None:
+        """Let `span` be over."""
         ...
 
 

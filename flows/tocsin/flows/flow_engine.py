@@ -138,7 +138,7 @@ def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -
             wait = yield from _failed(flow, context, error)
             if wait is None:
                 raise
-            yield Sleep(wait)
+            yield Sleep(wait, context.ledger.clock)
             yield Do(partial(try_again, context))
         except BaseException as error:
             yield from _broken_off(flow, context, error)

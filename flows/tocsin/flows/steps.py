@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future as Outcome
 from concurrent.futures import wait as wait_for_all
 from contextvars import copy_context
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from tocsin.events.clock import Clock, Skipping
 from tocsin.flows.errors import OutOfTime
 from tocsin.flows.patience import in_time
 from tocsin.flows.pool import LOOP, lent, lent_here
@@ -135,12 +137,15 @@ class Pause(ABC):
 
 
 class Sleep(Pause):
-    """A pause of some seconds."""
+    """A pause of some seconds; none by a `clock` that can skip them."""
 
     __slots__ = ("seconds",)
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Clock | None = None) -> None:
         self.seconds = max(0.0, seconds)
+        if isinstance(clock, Skipping):
+            clock.skip(timedelta(seconds=self.seconds))
+            self.seconds = 0.0
 
     def block(self) -> None:
         """Sleep here."""

@@ -122,7 +122,7 @@ def _tries(
             wait = yield from _failed(task, trace, error)
             if wait is None:
                 raise
-            yield Sleep(wait)
+            yield Sleep(wait, trace.ledger.clock)
         except Deferred as error:  # of a task inside this one
             yield Do(partial(trace.settle, awaiting_retry(error.until, str(error))))
             raise
