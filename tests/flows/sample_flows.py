@@ -147,6 +147,13 @@ def leaves() -> None:
 
 
 @flow
+def holds_here() -> None:
+    """Says which process it is in, and never ends."""
+    mark(str(os.getpid()))
+    time.sleep(3600)
+
+
+@flow
 def looks_around() -> list[str]:
     """Where it runs, and with what."""
     return [os.environ["REGION"], os.getcwd()]

@@ -77,7 +77,7 @@ def test_an_exit_is_told_in_words(how: Exit, said: str) -> None:
 
 
 def run(**also: Any) -> dict[str, Any]:
-    return {"attempt": 2, "lease": "ours", "state_type": "RUNNING", "state_name": "Running", **also}
+    return {"attempt": 2, "reruns": 0, "lease": "ours", "state_type": "RUNNING", "state_name": "Running", **also}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,7 @@ def run(**also: Any) -> dict[str, Any]:
         pytest.param(run(), Order.KEEP, id="ours goes on"),
         pytest.param(None, Order.STOP, id="a run that is removed is stopped"),
         pytest.param(run(attempt=3), Order.STOP, id="a zombie's attempt is stopped"),
+        pytest.param(run(lease=None, state_type="SCHEDULED", reruns=1), Order.STOP, id="and what is tried again later"),
         pytest.param(run(lease=None, state_type="CRASHED"), Order.STOP, id="what was given up is stopped"),
         pytest.param(run(state_type="CANCELLING"), Order.STOP, id="a cancelled run is stopped"),
         pytest.param(run(state_type="PAUSED"), Order.STOP, id="a suspended run is stopped"),
@@ -95,7 +96,7 @@ def run(**also: Any) -> dict[str, Any]:
     ],
 )
 def test_what_a_worker_does_about_a_run_follows_from_its_row(found: dict[str, Any] | None, order: Order) -> None:
-    assert order_for(found, 2, "ours") is order
+    assert order_for(found, run(), "ours") is order
 
 
 async def test_a_nursery_that_dies_takes_its_children_along() -> None:

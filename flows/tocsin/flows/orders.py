@@ -26,9 +26,14 @@ class Order(StrEnum):
 # Any below: columns of a run.
 
 
-def order_for(run: Mapping[str, Any] | None, attempt: int, lease: str) -> Order:
-    """What to do about `attempt` of a run that stands like this; None: it is not there any more."""
-    if run is None or run["attempt"] != attempt or run["state_type"] == StateType.CRASHED:
+def order_for(run: Mapping[str, Any] | None, claimed: Mapping[str, Any], lease: str) -> Order:
+    """What to do about an attempt of a run that stands like this (None: it is not there any more).
+
+    `claimed`: the run as it was when the attempt was claimed under this lease.
+    """
+    if run is None or run["state_type"] == StateType.CRASHED:
+        return Order.STOP
+    if (run["attempt"], run["reruns"]) != (claimed["attempt"], claimed["reruns"]):
         return Order.STOP
     if run["lease"] != lease:
         return Order.LEAVE
@@ -38,6 +43,7 @@ def order_for(run: Mapping[str, Any] | None, attempt: int, lease: str) -> Order:
 
 def standing_of(session: Session, runs: list[UUID]) -> dict[UUID, Mapping[str, Any]]:
     """How these runs stand, by id."""
-    columns = (FLOW_RUN.c.id, FLOW_RUN.c.attempt, FLOW_RUN.c.lease, FLOW_RUN.c.state_type, FLOW_RUN.c.state_name)
+    wanted = ("id", "attempt", "reruns", "lease", "state_type", "state_name")
+    columns = [FLOW_RUN.c[name] for name in wanted]
     found = session.connection().execute(select(*columns).where(FLOW_RUN.c.id.in_(runs))).mappings()
     return {row["id"]: dict(row) for row in found}

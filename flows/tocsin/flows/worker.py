@@ -211,7 +211,7 @@ class Worker:
             return
         found = await self._store.look(lambda session: standing_of(session, [hand.run_id for hand in hands]))
         for hand in hands:
-            match order_for(found.get(hand.run_id), hand.attempt, self._heart.name):
+            match order_for(found.get(hand.run_id), hand.job.run, self._heart.name):
                 case Order.STOP:
                     self._stop(hand)
                 case Order.LEAVE:
