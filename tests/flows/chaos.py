@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from tests.flows.killed_flows import GIVES
 from tests.postgres.cluster import Cluster
@@ -27,6 +27,7 @@ from tocsin.flows.pools import create_pool
 from tocsin.flows.runs import create_run, retry_run
 from tocsin.flows.tables import FlowRun
 from tocsin.store.engine import Store
+from tocsin.store.tables import LogEntry
 
 FLOWS = Path(__file__).with_name("killed_flows.py")
 POOLS = {"default": "process", "light": "thread"}
@@ -110,6 +111,7 @@ class City:
         self.workers = [Supervised("worker", {**shared, "TOCSIN_WORK_POOL": pool}, self.log) for pool in pools]
         self.dispatcher = Supervised("dispatcher", shared, self.log)
         self.stopped = threading.Event()
+        self._seen = 0
         self._deploy()
 
     def _deploy(self) -> None:
@@ -170,15 +172,29 @@ class City:
             states = session.exec(select(FlowRun.state_type).where(col(FlowRun.deployment).is_not(None))).all()
         return states.count("COMPLETED"), len(states)
 
-    def until_done(self, patience_s: float) -> bool:
-        """Whether all runs were completed in that time, with nothing killed any more."""
-        end = time.monotonic() + patience_s
-        while time.monotonic() < end:
+    def until_done(self, stalled_s: float) -> bool:
+        """Whether all runs were completed in the end; False when nothing has happened for so long."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < stalled_s:
             completed, of = self.done()
             if completed == of:
                 return True
-            self.stopped.wait(0.2)
+            with self.store.read() as session:
+                last = session.exec(select(func.max(LogEntry.seq))).one() or 0
+            if last != seen:
+                seen, since = last, time.monotonic()
+            self.stopped.wait(0.3)
         return False
+
+    def until_something_begins(self, patience_s: float) -> None:
+        """Return when a task has begun since the last time, or after so long."""
+        end = time.monotonic() + patience_s
+        while self._witnessed() == self._seen and time.monotonic() < end:
+            self.stopped.wait(0.02)
+        self._seen = self._witnessed()
+
+    def _witnessed(self) -> int:
+        return self.witness.stat().st_size if self.witness.exists() else 0
 
     # --- what goes wrong ---
 

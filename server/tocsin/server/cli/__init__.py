@@ -34,7 +34,7 @@ _COMMANDS: Final = (
     ("schedule", "tocsin.server.cli.schedule:app", _NOUNS, "List, preview, pause and backfill schedules."),
     ("source", "tocsin.server.cli.source:app", _NOUNS, "Take events from Kafka topics of others."),
     ("deployment", "tocsin.server.cli.deployment:app", _NOUNS, "Apply, list and run deployments."),
-    ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, retry and cancel flow runs; read their logs."),
+    ("run", "tocsin.server.cli.run:app", _NOUNS, "List, show, steer and retry flow runs; read their logs."),
     ("work-pool", "tocsin.server.cli.pool:app", _NOUNS, "Create and list work pools."),
     ("work-queue", "tocsin.server.cli.queue:app", _NOUNS, "Create, list, pause and resume queues of work pools."),
     ("cache", "tocsin.server.cli.cache:app", _NOUNS, "List and clear cached results; say how much they save."),
