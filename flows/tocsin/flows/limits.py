@@ -23,13 +23,12 @@ from tocsin.flows.ledger import current
 from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
 from tocsin.flows.limits_of_runs import OF_RUNS
 from tocsin.flows.request import Request
-from tocsin.flows.slot_requests import is_alive, wake
+from tocsin.flows.slot_requests import MOST, wake
 from tocsin.flows.slot_rules import GLOBAL, KINDS
+from tocsin.flows.slot_statements import is_alive
 from tocsin.store import log
 
 TASK: Final = "task"
-MOST: Final = 1_000_000
-"""The most slots a limit may have."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,23 +10,33 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
-from sqlmodel import Session, SQLModel, col
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlmodel import Session
 
-from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
+from tocsin.flows.limit_tables import ConcurrencySlot
 from tocsin.flows.request import Request
 from tocsin.flows.slot_rules import Limit, Line, Never, Taken, Ticket, Verdict, Wait, after, in_order, judge
-from tocsin.store import tables
+from tocsin.flows.slot_statements import (
+    AHEAD,
+    COUNTS_OF,
+    HELD,
+    LIMIT,
+    LIMITS,
+    LOCKED_LIMITS,
+    NEXT,
+    PLACES_OF,
+    REMOVE,
+    REMOVE_DEAD,
+    SLOT,
+    is_alive,
+)
 from tocsin.store.bell import ring
 from tocsin.store.engine import insert_new
 
 FRESH: Final = timedelta(seconds=3)
 """How long the word of a waiter counts that it still waits."""
-
-_LIMIT: Final = SQLModel.metadata.tables[str(ConcurrencyLimit.__tablename__)]
-_SLOT: Final = SQLModel.metadata.tables[str(ConcurrencySlot.__tablename__)]
-
-_IN_ORDER: Final = (_SLOT.c.nested.desc(), _SLOT.c.asked, _SLOT.c.ticket)  # as `in_order`
+MOST: Final = 1_000_000
+"""The most slots a limit may have."""
 
 Holder = dict[str, Any]  # Any: JSON
 
@@ -59,7 +69,7 @@ class KnownLimits(Request, frozen=True):
 
     def perform(self, session: Session) -> dict[str, Limit]:
         """Read them."""
-        columns = (_LIMIT.c.key, _LIMIT.c.slots, _LIMIT.c.decay, _LIMIT.c.paused)
+        columns = (LIMIT.c.key, LIMIT.c.slots, LIMIT.c.decay, LIMIT.c.paused)
         return {row.key: Limit(*row) for row in session.connection().execute(select(*columns))}
 
 
@@ -124,8 +134,8 @@ class Give(Request, frozen=True):
 
     def perform(self, session: Session) -> int:
         """Free them and wake those who are next."""
-        found = select(_SLOT.c.limit_key, func.sum(_SLOT.c.slots)).where(_SLOT.c.ticket.in_(self.tickets))
-        freed = {key: int(count) for key, count in session.connection().execute(found.group_by(_SLOT.c.limit_key))}
+        found = session.connection().execute(COUNTS_OF, {"tickets": self.tickets})
+        freed = {key: int(count) for key, count in found}
         if not freed:
             return 0
         _lock(session, sorted(freed))
@@ -143,7 +153,7 @@ class StillWait(Request, frozen=True):
 
     def perform(self, session: Session) -> None:
         """Say it."""
-        mine = update(_SLOT).where(_SLOT.c.ticket.in_(self.tickets), _SLOT.c.taken.is_(None))
+        mine = update(SLOT).where(SLOT.c.ticket.in_(self.tickets), SLOT.c.taken.is_(None))
         session.connection().execute(mine.values(fresh=self.now + FRESH))
 
 
@@ -154,9 +164,8 @@ def channel(lease: str) -> str:
 
 def wake(session: Session, key: str, now: datetime, count: int | None = None) -> None:
     """Let the first `count` who wait for the limit (None: all) ask again, when this transaction is committed."""
-    here = (_SLOT.c.limit_key == key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, is_alive(now))
-    first = select(_SLOT.c.lease).where(*here).order_by(*_IN_ORDER).limit(count)
-    for lease in set(session.connection().execute(first).scalars()):
+    first = session.connection().execute(NEXT, {"key": key, "now": now, "count": MOST if count is None else count})
+    for lease in set(first.scalars()):
         ring(session, channel(lease))
 
 
@@ -167,15 +176,15 @@ def free_dead(session: Session, now: datetime) -> int:
 
 def free_of_runs(session: Session, runs: Sequence[UUID], now: datetime) -> int:
     """Free what is held and waited for in these flow runs, whose process has ended; how many."""
-    return _free(session, _SLOT.c.flow_run_id.in_(runs), now)
+    return _free(session, SLOT.c.flow_run_id.in_(runs), now)
 
 
 def _free(session: Session, which: ColumnElement[bool], now: datetime) -> int:
-    keys = sorted(session.connection().execute(select(_SLOT.c.limit_key).where(which).distinct()).scalars())
+    keys = sorted(session.connection().execute(select(SLOT.c.limit_key).where(which).distinct()).scalars())
     if not keys:
         return 0
     _lock(session, keys)
-    gone = session.connection().execute(delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), which)).rowcount
+    gone = session.connection().execute(delete(SLOT).where(SLOT.c.limit_key.in_(keys), which)).rowcount
     for key in keys:
         wake(session, key, now)
     return gone
@@ -183,11 +192,10 @@ def _free(session: Session, which: ColumnElement[bool], now: datetime) -> int:
 
 def _places_of(session: Session, wanted: Sequence[Wanted]) -> tuple[dict[UUID, list[str]], set[UUID]]:
     """Tickets that hold what they want, with their limits: the same request was carried out before; and who waits."""
-    mine = _SLOT.c.ticket.in_([one.ticket.id for one in wanted])
     held: dict[UUID, list[str]] = {}
     waits: set[UUID] = set()
-    statement = select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.taken).where(mine)
-    for ticket, key, taken in session.connection().execute(statement):
+    tickets = [one.ticket.id for one in wanted]
+    for ticket, key, taken in session.connection().execute(PLACES_OF, {"tickets": tickets}):
         if taken is None:
             waits.add(ticket)
         else:
@@ -196,18 +204,14 @@ def _places_of(session: Session, wanted: Sequence[Wanted]) -> tuple[dict[UUID, l
 
 
 def _lock(session: Session, keys: Sequence[str]) -> list[Limit]:
-    statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys)).order_by(_LIMIT.c.key).with_for_update()
-    return [_limit(row) for row in session.connection().execute(statement).mappings()]
+    return [_limit(row) for row in session.connection().execute(LOCKED_LIMITS, {"keys": keys}).mappings()]
 
 
 def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -> Line:
     if not keys:
         return Line({}, {})
-    if lock:
-        limits = _lock(session, keys)
-    else:
-        statement = select(_LIMIT).where(_LIMIT.c.key.in_(keys))
-        limits = [_limit(row) for row in session.connection().execute(statement).mappings()]
+    statement = LOCKED_LIMITS if lock else LIMITS
+    limits = [_limit(row) for row in session.connection().execute(statement, {"keys": keys}).mappings()]
     counts = _held(session, keys, now, purge=lock)
     places = [row for limit in limits for row in _ahead(session, limit, now)]
     return Line({limit.key: limit for limit in limits}, counts, _tickets(places))
@@ -215,25 +219,17 @@ def _line(session: Session, keys: Sequence[str], now: datetime, *, lock: bool) -
 
 def _held(session: Session, keys: Sequence[str], now: datetime, *, purge: bool) -> dict[str, int]:
     """Slots that the living hold. The dead lose theirs for good: a process that wakes up again has none."""
-    alive = is_alive(now)
-    statement = select(_SLOT.c.limit_key, alive, func.sum(_SLOT.c.slots))
-    statement = statement.where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None))
-    rows = session.connection().execute(statement.group_by(_SLOT.c.limit_key, alive)).all()
+    here = {"keys": keys, "now": now}
+    rows = session.connection().execute(HELD, here).all()
     if purge and not all(lives for _, lives, _ in rows):
-        dead = delete(_SLOT).where(_SLOT.c.limit_key.in_(keys), _SLOT.c.taken.is_not(None), ~alive)
-        session.connection().execute(dead)
+        session.connection().execute(REMOVE_DEAD, here)
     return {key: int(count) for key, lives, count in rows if lives}
 
 
 def _ahead(session: Session, limit: Limit, now: datetime) -> Sequence[Any]:  # Any: sqlalchemy's Row
     """The first places in line for a limit: as many as it has slots, those behind them get nothing now."""
-    statement = (
-        select(_SLOT.c.ticket, _SLOT.c.limit_key, _SLOT.c.slots, _SLOT.c.asked, _SLOT.c.nested)
-        .where(_SLOT.c.limit_key == limit.key, _SLOT.c.taken.is_(None), _SLOT.c.fresh > now, is_alive(now))
-        .order_by(*_IN_ORDER)
-        .limit(limit.slots + 1)
-    )
-    return session.connection().execute(statement).all()
+    here = {"key": limit.key, "now": now, "count": limit.slots + 1}
+    return session.connection().execute(AHEAD, here).all()
 
 
 def _limit(row: Any) -> Limit:  # Any: sqlalchemy's RowMapping
@@ -245,12 +241,6 @@ def _tickets(rows: Iterable[Any]) -> tuple[Ticket, ...]:  # Any: sqlalchemy's Ro
     for identity, key, slots, asked, nested in rows:
         found.setdefault(identity, Ticket(identity, {}, asked, nested)).wants[key] = slots
     return tuple(found.values())
-
-
-def is_alive(now: datetime) -> ColumnElement[bool]:
-    """Whether the holder's lease is, for queries of slots."""
-    lease = tables.Lease
-    return exists().where(col(lease.name) == _SLOT.c.lease, col(lease.expires) > now)
 
 
 def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: datetime | None) -> None:
@@ -274,21 +264,20 @@ def _enter(session: Session, one: Wanted, line: Line, now: datetime, *, taken: d
 def _fill(session: Session, changed: Sequence[Limit]) -> None:
     """Keep what is used up of rates."""
     for limit in changed:
-        filled = update(_LIMIT).where(_LIMIT.c.key == limit.key).values(level=limit.level, level_at=limit.at)
+        filled = update(LIMIT).where(LIMIT.c.key == limit.key).values(level=limit.level, level_at=limit.at)
         session.connection().execute(filled)
 
 
 def _count_wait(session: Session, ticket: Ticket, line: Line, now: datetime) -> None:
     """Keep how long the ticket waited, with each of its limits."""
     waited = max(0, round((now - ticket.asked).total_seconds() * 1000))
-    counted = update(_LIMIT).where(_LIMIT.c.key.in_([key for key in ticket.wants if key in line.limits]))
-    sums = {"waits": _LIMIT.c.waits + 1, "waited_ms": _LIMIT.c.waited_ms + waited}
+    counted = update(LIMIT).where(LIMIT.c.key.in_([key for key in ticket.wants if key in line.limits]))
+    sums = {"waits": LIMIT.c.waits + 1, "waited_ms": LIMIT.c.waited_ms + waited}
     session.connection().execute(counted.values(**sums))
 
 
 def _remove(session: Session, tickets: Sequence[UUID]) -> int:
-    removed = session.connection().execute(delete(_SLOT).where(_SLOT.c.ticket.in_(tickets)))
-    return removed.rowcount
+    return session.connection().execute(REMOVE, {"tickets": tickets}).rowcount
 
 
 def _answer(ticket: Ticket, verdict: Verdict, line: Line) -> Answer:

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from tocsin.flows.limits import MOST, LimitChange
+from tocsin.flows.limits import LimitChange
+from tocsin.flows.slot_requests import MOST
 from tocsin.server import limit_views
 from tocsin.server.api.state import Here
 
