@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from tocsin.events.ids import uuid7
+from tocsin.flows import spans
 from tocsin.flows.book import Book
 from tocsin.flows.changes import Columns
 from tocsin.flows.decide import Context
@@ -34,6 +35,7 @@ def carried_out(book: Book, run: Columns, entrypoint: str, path: str | None, ent
     `entered` is told of the task of a flow that is a coroutine, from inside its event loop. Raises Superseded when the
     run is not this attempt's any more, Terminated and the like when it was broken off, which is on record by then.
     """
+    spans.set_up()
     try:
         with _importing:  # a module that another thread has half imported is not to be used
             flow = load(entrypoint, path)

@@ -11,7 +11,7 @@ import msgspec
 
 from tocsin.events.errors import Invalid, Unavailable
 from tocsin.events.ids import uuid7
-from tocsin.flows import results
+from tocsin.flows import results, spans
 from tocsin.flows.changes import Columns, state_of
 from tocsin.flows.context import FlowContext, flow_context, in_flow
 from tocsin.flows.decide import Context
@@ -150,6 +150,11 @@ def _tries(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -
 
 def _attempt(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -> Steps:
     """The state in which the flow's function ends, and its result."""
+    with spans.of_flow(context.run):
+        return (yield from _worked(flow, context, arguments))
+
+
+def _worked(flow: "Flow[..., Any]", context: FlowContext, arguments: Arguments) -> Steps:
     args, kwargs = flow.parameters.spread(arguments)
     with in_flow(context):
         try:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tocsin.flows import reuse, slots
+from tocsin.flows import reuse, slots, spans
 from tocsin.flows.context import TaskContext, task_context
 from tocsin.flows.decide import Context
 from tocsin.flows.errors import Deferred, OutOfTime, Terminated, Unsuccessful, UpstreamFailed, WorkerDied
@@ -138,10 +138,11 @@ def _call(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: d
     call = Call(task.fn, args, kwargs, task.timeout_s, trace.row["id"])
     token = task_context.set(TaskContext(trace.row, trace.flow, task.log_prints, (task, args, kwargs)))
     try:
-        if trace.flow is None or task.log_prints:
-            with heard(bool(task.log_prints)):
-                return (yield call)
-        return (yield call)
+        with spans.of_task(trace.row):
+            if trace.flow is None or task.log_prints:
+                with heard(bool(task.log_prints)):
+                    return (yield call)
+            return (yield call)
     finally:
         task_context.reset(token)
 
