@@ -62,15 +62,8 @@ class Supervised:
         return True
 
     def children(self) -> list[int]:
-        """The processes of runs that it has started."""
-        if self.process is None:
-            return []
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        try:
-            children = [int(word) for word in found.read_text().split()]
-        except OSError:
-            return []
-        return [child for child in children if b"tocsin.flows.execute" in _command(child)]
+        """The processes that it has started, and those that these have."""
+        return [] if self.process is None else _below(self.process.pid)
 
     def stop(self) -> None:
         """End it in order, or at least end it."""
@@ -85,11 +78,12 @@ class Supervised:
             self.process.wait()
 
 
-def _command(pid: int) -> bytes:
+def _below(pid: int) -> list[int]:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
-        return b""
+        return []
+    return [*children, *(each for child in children for each in _below(child))]
 
 
 class City:
@@ -206,7 +200,7 @@ class City:
             self.kills[harm] += 1
 
     def child(self) -> bool:
-        """`kill -9` of the process of a run."""
+        """`kill -9` of the process of a run, or of one from which these come."""
         children = [child for worker in self.workers for child in worker.children()]
         if not children:
             return False
