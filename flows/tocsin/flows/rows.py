@@ -9,9 +9,9 @@ import msgspec
 from sqlalchemy import JSON, Uuid
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
-from sqlmodel import Session
 
 from tocsin.flows.changes import TASK_RUN, Columns
+from tocsin.store.engine import Transaction
 from tocsin.store.types import UtcDateTime
 
 # Any below: values of columns, and what SQLite's driver takes for them.
@@ -22,7 +22,7 @@ _VALUES: Final = f"({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})
 _INSERT_SQLITE: Final = f"INSERT INTO {TASK_RUN.name} {_VALUES} ON CONFLICT DO NOTHING"
 
 
-def insert_task_runs(session: Session, rows: list[Columns]) -> int:
+def insert_task_runs(session: Transaction, rows: list[Columns]) -> int:
     """Insert new task runs, those left out that are there; how many were new. `rows` hold every column."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":

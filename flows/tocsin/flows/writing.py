@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import insert, select, update
-from sqlmodel import Session, SQLModel
+from sqlmodel import SQLModel
 
 from tocsin.events.model import Event
 from tocsin.flows import tables
@@ -23,6 +23,7 @@ from tocsin.flows.request import Request
 from tocsin.flows.row_types import LogRow, TaskRow
 from tocsin.flows.rows import insert_task_runs
 from tocsin.store import log
+from tocsin.store.engine import Transaction
 
 _OWNED: Final = frozenset({"RUNNING", "CANCELLING"})
 _HELD_BACK: Final = frozenset({"PENDING", "PAUSED"})
@@ -51,7 +52,7 @@ class Write(Request, frozen=True, kw_only=True):
     changes: list[Change]
     lines: list[LogRow] = msgspec.field(default_factory=list)
 
-    def perform(self, session: Session) -> dict[int, str]:
+    def perform(self, session: Transaction) -> dict[int, str]:
         """Carry it out; the answer."""
         refused = _superseded(session, self.changes)
         new, known = _newest(self.changes, refused)
@@ -77,7 +78,7 @@ def _newest(changes: list[Change], refused: dict[int, str]) -> tuple[list[list[i
     return new, [each for each in places.values() if changes[each[0]].row["version"] > 1]
 
 
-def _superseded(session: Session, changes: list[Change]) -> dict[int, str]:
+def _superseded(session: Transaction, changes: list[Change]) -> dict[int, str]:
     refused: dict[int, str] = {}
     for fence in {change.fence for change in changes if change.fence is not None}:
         run_id, attempt = fence
@@ -91,7 +92,7 @@ def _superseded(session: Session, changes: list[Change]) -> dict[int, str]:
     return refused
 
 
-def _updated(session: Session, rows: list[TaskRow]) -> str | None:
+def _updated(session: Transaction, rows: list[TaskRow]) -> str | None:
     """Why the last of these states of a run is not what is stored now, None when it is."""
     if _replaced(session, rows[0]["version"] - 1, rows[-1]):
         return None
@@ -108,6 +109,6 @@ def _updated(session: Session, rows: list[TaskRow]) -> str | None:
     return None
 
 
-def _replaced(session: Session, version: int, row: TaskRow) -> bool:
+def _replaced(session: Transaction, version: int, row: TaskRow) -> bool:
     where = TASK_RUN.c.id == row["id"], TASK_RUN.c.version == version
     return bool(session.connection().execute(update(TASK_RUN).where(*where).values(**row)).rowcount)

@@ -18,7 +18,7 @@ from tocsin.events.errors import BadEvent
 from tocsin.events.ids import uuid7
 from tocsin.events.model import Event
 from tocsin.events.topics import EVENTS, EXTERNAL
-from tocsin.store.engine import touch
+from tocsin.store.engine import Transaction, touch
 from tocsin.store.tables import LogEntry
 
 CHANNEL: Final = "log"
@@ -70,7 +70,7 @@ class Row(NamedTuple):
     body: bytes
 
 
-def append(session: Session, events: Sequence[Event], topic: str = EVENTS, now: datetime | None = None) -> int:
+def append(session: Transaction, events: Sequence[Event], topic: str = EVENTS, now: datetime | None = None) -> int:
     """Write `events` to the log in this transaction, in their order; how many were new. `now`: when (default: the
     machine's clock).
 
@@ -81,7 +81,7 @@ def append(session: Session, events: Sequence[Event], topic: str = EVENTS, now: 
 
 
 def append_packed(
-    session: Session, packed: Sequence[tuple[Event, bytes]], topic: str = EVENTS, now: datetime | None = None
+    session: Transaction, packed: Sequence[tuple[Event, bytes]], topic: str = EVENTS, now: datetime | None = None
 ) -> int:
     """The same of events that stand beside their JSON (`codec.encode`, `codec.pack`)."""
     recorded = now or datetime.now(UTC)
@@ -218,7 +218,7 @@ def _offset(record: Record) -> int:
     return record.offset
 
 
-def _insert(session: Session, rows: list[Row]) -> int:
+def _insert(session: Transaction, rows: list[Row]) -> int:
     """Insert the rows whose id is new; how many were.
 
     Every change writes here, so the statement goes to the driver as it is: half the time of a compiled one.
