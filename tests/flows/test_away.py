@@ -1,20 +1,24 @@
 """A database that goes away in the middle: what was reported is stored once, whatever became of the transaction."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from tests.flows.conftest import Book
+from tests.flows.yard import Yard
 from tocsin.events.clock import SystemClock
 from tocsin.events.errors import Invalid
 from tocsin.events.ids import state_event_id
 from tocsin.flows import flow, ledger, task
 from tocsin.flows.tables import FlowRun, TaskRun
+from tocsin.flows.worker import Worker
 from tocsin.store.engine import Store
+from tocsin.store.tables import LogEntry
 
 
 class Shaky(Store):
@@ -107,3 +111,42 @@ def test_what_is_wrong_with_the_work_itself_is_not_tried_again(shaky: Book) -> N
 
     with pytest.raises(Invalid):
         shaky.ledger.transact(work)
+
+
+class Claims(Store):
+    """A store that loses the connection behind the first commit in which a run was taken."""
+
+    lost = False
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """As a store's, but once."""
+        with super().begin() as session:
+            yield session
+            taken = select(FlowRun.id).where(FlowRun.state_type == "PENDING")
+            loses = not self.lost and session.exec(taken).first() is not None
+        if loses:
+            self.lost = True
+            raise lost()
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    """Nobody knows of this run: its worker lives, so no watchdog would find it."""
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", sqlite_url)
+    store = Claims.open(sqlite_url)
+    yard, stop = Yard(store, tmp_path / "marks"), asyncio.Event()
+    run = yard.ask("greet", "thread")
+    serving = asyncio.create_task(Worker(store, "thread").serve(stop))
+    done = await yard.until(run, "Completed", "Failed", "Crashed")
+    stop.set()
+    await serving
+    with store.read() as session:
+        names = session.exec(select(LogEntry.event).order_by(col(LogEntry.seq))).all()
+    told = [name for name in names if name.startswith("tocsin.flow-run.")]
+    store.close()
+    assert store.lost
+    assert [name.rpartition(".")[2] for name in told][:4] == ["Scheduled", "Pending", "Scheduled", "Pending"]
+    assert (done.state_name, done.attempt) == ("Completed", 2)

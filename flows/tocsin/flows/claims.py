@@ -15,7 +15,7 @@ from tocsin.flows.decide import Accept, Context
 from tocsin.flows.infrastructure import Exit
 from tocsin.flows.series import its_turn, still_its_turn
 from tocsin.flows.slot_requests import free_of_runs
-from tocsin.flows.states import AWAITING_SLOT, HELD, StateType, crashed, pending
+from tocsin.flows.states import AWAITING_SLOT, HELD, StateType, crashed, pending, scheduled
 from tocsin.flows.tables import WorkPool, WorkQueue
 from tocsin.store.bell import ring
 from tocsin.store.engine import claimable
@@ -106,6 +106,21 @@ def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: da
         crash_inner(session, after, crashed(reason), now)
     free_of_runs(session, rooms.family(session, run_id), now)
     return isinstance(verdict, Accept)
+
+
+def hand_back(session: Session, lease: str, at_work: Collection[tuple[UUID, int]], now: datetime) -> list[UUID]:
+    """Let others take the runs that are PENDING under this lease and that its worker does not know of; their ids.
+
+    `at_work`: runs with their attempts that it has started.
+    """
+    mine = FLOW_RUN.c.state_type == StateType.PENDING.value, FLOW_RUN.c.lease == lease
+    columns = select(FLOW_RUN.c.id, FLOW_RUN.c.attempt, FLOW_RUN.c.scheduled).where(*mine).order_by(FLOW_RUN.c.id)
+    found = session.connection().execute(claimable(session, columns)).all()
+    lost = [run for run in found if (run.id, run.attempt) not in at_work]
+    for run in lost:
+        again = scheduled(run.scheduled or now, "given back: its worker did not hear that it has it")
+        propose(session, run.id, again, Context(attempt=run.attempt), now, lease=None, worker=None)
+    return [run.id for run in lost]
 
 
 def give_back(session: Session, run: Columns, now: datetime) -> None:

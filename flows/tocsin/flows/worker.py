@@ -97,6 +97,7 @@ class Worker:
         self._watching: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
+        self._unsure = False
         url = store.engine.url.render_as_string(hide_password=False)
         self._environment = {"TOCSIN_DATABASE_URL": url, "TOCSIN_WORKER": self.name}
 
@@ -139,11 +140,16 @@ class Worker:
             return await self._turn(infrastructure)
         except SQLAlchemyError as error:
             logger.warning("worker %s: the database does not answer, trying again: %s", self.name, error)
+            self._unsure = True
             return timedelta(seconds=1)
 
     async def _turn(self, infrastructure: Infrastructure) -> timedelta:
         """Start what is due, stop what is to stop; how long to wait for the next turn at the most."""
         now = self._clock.now()
+        if self._unsure:  # a claim may have been stored, and its answer lost: nobody starts these runs
+            held = frozenset(self._hands)
+            await self._store.run(lambda session: claims.hand_back(session, self._heart.name, held, now))
+            self._unsure = False
         ready, at = await self._store.look(lambda session: claims.due(session, self._pool, now, self._queues))
         free = self._limit - len(self._hands)
         if ready and free > 0:
