@@ -1,6 +1,7 @@
 """`@flow`: a function whose every run is recorded, with the tasks and subflows that it calls."""
 
 from collections.abc import Callable, Coroutine, Iterable
+from importlib import import_module
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -13,6 +14,7 @@ from typing import (
     Self,
     TypeVar,
     Unpack,
+    cast,
     overload,
 )
 
@@ -113,15 +115,11 @@ class Flow(Definition, Generic[P, R]):
 
     def to_deployment(self, name: str, **options: Any) -> "Deployment":
         """A deployment of this flow, not stored yet; the options are those of `tocsin.flows.serving.to_deployment`."""
-        from tocsin.flows.serving import to_deployment
-
-        return to_deployment(self, name, **options)
+        return cast("Deployment", _serving().to_deployment(self, name, **options))
 
     def deploy(self, name: str, *, work_pool_name: str | None = None, **options: Any) -> "Deployment":
         """Store a deployment of this flow, for the workers of a pool to run; the options as for `to_deployment`."""
-        from tocsin.flows.serving import deploy
-
-        return deploy(self, name, work_pool_name=work_pool_name, **options)
+        return cast("Deployment", _serving().deploy(self, name, work_pool_name=work_pool_name, **options))
 
     def serve(
         self,
@@ -136,9 +134,12 @@ class Flow(Definition, Generic[P, R]):
 
         `limit`, `type` and `drain` as for `tocsin.flows.serve`; the other options as for `to_deployment`.
         """
-        from tocsin.flows.serving import serve
+        _serving().serve(self.to_deployment(name or self.name, **options), limit=limit, type=type, drain=drain)
 
-        serve(self.to_deployment(name or self.name, **options), limit=limit, type=type, drain=drain)
+
+def _serving() -> Any:  # Any: a module
+    """Serving builds on flows, so a flow comes to it when it is asked to."""
+    return import_module("tocsin.flows.serving")
 
 
 @overload
