@@ -125,10 +125,13 @@ def heard_of(session: Session, places: Collection[Place]) -> dict[Place, Heard]:
 
     Of places that were not asked for there may be something too.
     """
+    if not places:
+        return {}
     incidents, receivers = {incident for incident, _ in places}, {receiver for _, receiver in places}
     asked = {"incidents": list(incidents), "receivers": list(receivers)}
-    newest = {(row[0], row[1]): row[2] for row in session.connection().execute(_NEWEST, asked).all()} if places else {}
-    return {place: Heard(None) for place in newest} | _handles(session, {k: v for k, v in newest.items() if v})
+    rows = session.connection().execute(_NEWEST, asked).all()
+    taken = {(incident, receiver): revision for incident, receiver, revision in rows if revision}
+    return {(incident, receiver): Heard(None) for incident, receiver, _ in rows} | _handles(session, taken)
 
 
 def _handles(session: Session, newest: Mapping[Place, int]) -> dict[Place, Heard]:
