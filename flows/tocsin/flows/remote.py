@@ -166,6 +166,8 @@ class _Pulse:
 class _Hanging:
     """A bell at the other end of the line: the server keeps the question until it rings."""
 
+    exact = False
+
     def __init__(self, line: Line, channel: str) -> None:
         self._line, self._channel = line, channel
         self._rung = threading.Event()

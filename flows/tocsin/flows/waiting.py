@@ -1,7 +1,8 @@
 """The waiting room: all in this process that wait for slots, and the one thread that asks for them.
 
 It asks when the bell rings (somebody gave something back), when a rate limit has won back enough, and once a second,
-which is how it notices that a holder is dead. It looks before it takes, so that a bell wakes many and locks nothing.
+which is how it notices that a holder is dead. It looks before it takes, so that a bell wakes many and locks nothing;
+where a bell is heard by those only who are next, the first of them takes at once.
 """
 
 import logging
@@ -97,9 +98,10 @@ class WaitingRoom:
     def _listen(self) -> None:
         heard = self._ledger.bell(channel(self._ledger.lease))
         self._wake, self._said = heard.wake, time.monotonic()
+        rung = False
         try:
             while self._goes_on():
-                heard.wait(self._turn())
+                rung = heard.wait(self._turn(rung and heard.exact))
         finally:
             with self._lock:
                 self._wake = _nobody
@@ -112,14 +114,17 @@ class WaitingRoom:
             self._thread = None if self._wake is _nobody else self._thread
             return False
 
-    def _turn(self) -> float:
-        """Ask once for all; in how many seconds to ask again at the latest."""
+    def _turn(self, rung: bool) -> float:
+        """Ask once for all; in how many seconds to ask again at the latest. `rung`: one of us is next in line."""
         self._pay()
         self._dismiss()
         with self._lock:
             waiters = list(self._waiters.values())
         self._say_so(waiters)
         first = list(_first(waiters))
+        if rung:
+            self._take(first[:1])
+            first = [one for one in first if not one.outcome.done()]
         if not first:
             return 0.0
         clock = self._ledger.clock
@@ -136,6 +141,8 @@ class WaitingRoom:
 
     def _take(self, hopeful: list[Waiter]) -> None:
         wanted = tuple(one.wanted for one in hopeful)
+        if not wanted:
+            return
         answers: list[Answer] = self._ledger.ask(Take(wanted=wanted, now=self._ledger.clock.now()))
         for one, answer in zip(hopeful, answers, strict=True):
             if answer.taken:

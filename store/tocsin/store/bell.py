@@ -28,7 +28,9 @@ def ring(session: Session, channel: str) -> None:
 
 
 class Bell(Protocol):
-    """Heard by one thread, rung by any process."""
+    """Heard by one thread, rung by any process. `exact`: it is heard only when it was meant for this channel."""
+
+    exact: bool
 
     def wait(self, timeout_s: float) -> bool:
         """Return True as soon as it may have been rung since the last `wait`, False after `timeout_s`."""
@@ -50,6 +52,8 @@ def bell(store: Store, channel: str) -> Bell:
 
 class _Probing:
     """Looks every 10 ms whether another connection has committed anything."""
+
+    exact = False
 
     def __init__(self, store: Store) -> None:
         self._probe = store.probe
@@ -77,6 +81,8 @@ class _Probing:
 
 class _Listening:
     """A connection of its own that listens; one that was lost is made anew, and counts as a ring."""
+
+    exact = True
 
     def __init__(self, store: Store, channel: str) -> None:
         self._engine, self._channel = store.engine, _PREFIX + channel
