@@ -381,6 +381,7 @@ ENDS: dict[str, tuple[Any, str, str]] = {
     "completed, with a message": (lambda: Completed(5, message="nothing new"), "Completed", "nothing new"),
     "completed, under another name": (lambda: Completed(5, name="Skipped"), "Skipped", ""),
     "failed": (lambda: Failed(message="too few rows"), "Failed", "too few rows"),
+    "completed, with what no database keeps": (lambda: Completed(5, message="a\0b"), "Completed", "a\ufffdb"),
     "failed, with an error": (lambda: Failed(error=KeyError("a")), "Failed", "KeyError: 'a'"),
 }
 

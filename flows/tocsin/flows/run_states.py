@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.events.errors import Invalid
+from tocsin.flows.checks import checked_name
 from tocsin.flows.errors import Unsuccessful
-from tocsin.flows.states import Fault, State, StateType
+from tocsin.flows.portable import clean, masked
+from tocsin.flows.states import Fault, State, StateType, fault_of
 
 # Any below: results of users' functions.
 
@@ -116,13 +118,15 @@ class RunState:
 
 def Completed(data: Any = None, *, message: str = "", name: str = "Completed") -> RunState:  # noqa: N802 - read as a state
     """The end of a run that returns it: it came to its end as wanted, and `data` is its result."""
-    return RunState(State(StateType.COMPLETED, name, message), data)
+    return RunState(State(StateType.COMPLETED, checked_name("state", name), clean(masked(message))), data)
 
 
 def Failed(  # noqa: N802 - read as a state
     *, message: str = "", name: str = "Failed", error: BaseException | None = None
 ) -> RunState:
     """The end of a run that returns it: it failed, though it did not raise; retries count as if it had."""
-    fault = Fault(type(error).__name__, str(error)) if error else Fault(name, message)
-    state = State(StateType.FAILED, name, message or (f"{fault.type}: {fault.message}" if error else ""), fault=fault)
-    return RunState(state, error=error or Unsuccessful(message or f"the run returned {name}", state))
+    told = clean(masked(message))
+    fault = fault_of(error) if error else Fault(checked_name("state", name), told)
+    told = told or (f"{fault.type}: {fault.message}" if error else "")
+    state = State(StateType.FAILED, checked_name("state", name), told, fault=fault)
+    return RunState(state, error=error or Unsuccessful(told or f"the run returned {name}", state))
