@@ -8,7 +8,8 @@ process itself spends, whoever else uses the machine. A cold start is a new proc
     python bench/tasks.py [--rounds 5] [--tasks 1000] [--prefect | --prefect-python PATH]
 
 Prefect 3 is measured in an environment of its own: `--prefect` makes one with pip under the user's cache folder,
-`--prefect-python` names the Python of one that is there. `times_prefect` is its figure divided by ours.
+`--prefect-python` names the Python of one that is there. `times_prefect` is its figure divided by ours;
+`nothing_kept` is ours with `TOCSIN_DATABASE_URL=memory:`.
 """
 
 import argparse
@@ -202,9 +203,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures = cold(given.rounds) | floors(Path(home), given.tasks, given.rounds)
         figures |= in_line(given.tasks, given.rounds) | beside(given.tasks, given.rounds) | runs(given.rounds)
         _close()
+        figures["memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        os.environ["TOCSIN_DATABASE_URL"] = "memory:"
+        unkept = in_line(given.tasks, given.rounds) | beside(given.tasks, given.rounds) | runs(given.rounds)
+        figures["nothing_kept"] = {name: value for name, value in unkept.items() if "cpu" in name or "called" in name}
+        _close()
     figures["of_commit"] = round(figures["called_us"] / figures["bare_commit_us"], 1)
     figures["tasks_per_s_mapped"] = round(1e6 / figures["mapped_us"])
-    figures["memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     figures |= delayed(given.tasks, given.rounds)
     if python := given.prefect_python or (environment(CACHE / "prefect") if given.prefect else None):
         figures["prefect"] = prefect(python, given.prefect_tasks, 5)

@@ -46,6 +46,11 @@ class Pool:
         """Run what `work()` gives in the event loop, in the order of `put` and under its limit. It may not raise."""
         self._queue(self._waiting, lambda: LOOP.put(lambda: self._placed(work), context))
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is no other work than that of whoever asks; a guess, nobody is held up for it."""
+        return self._working <= 1 and not self._waiting and not self._returning
+
     def close(self) -> None:
         """Let idle threads go now, and the others when they have done their work; what waits is still done."""
         with self._changed:

@@ -15,7 +15,7 @@ from concurrent.futures import wait as wait_for_all
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from tocsin.events.clock import Clock, Skipping
@@ -118,6 +118,9 @@ class Pause(ABC):
     """A step that needs no thread while it waits."""
 
     __slots__ = ()
+
+    short: ClassVar[bool] = False
+    """Over in a moment: where nobody else wants the thread, it is not worth a change of threads."""
 
     @abstractmethod
     def block(self) -> Any:

@@ -76,7 +76,7 @@ class Submission:
         `call` is how the user's function is called.
         """
         try:
-            pause = self.context.run(self._go, call)
+            pause = self.context.run(self._go, pool, call)
         except StopIteration as end:
             self.outcome.set_result(end.value)
         except BaseException as error:  # whoever asks for the result is told
@@ -94,14 +94,14 @@ class Submission:
         else:
             self.outcome.set_result(value)
 
-    def _go(self, call: Callable[[Call], Any]) -> Pause:
+    def _go(self, pool: Pool, call: Callable[[Call], Any]) -> Pause:
         """Take steps until one only waits. Raises StopIteration with the result, or what the engine raises."""
         if (over := self._pause) is not None:
             self._pause = None
             self._take(over.answer)
         while True:
             step = self._advance(self._answer)
-            if isinstance(step, Pause):
+            if isinstance(step, Pause) and not (step.short and pool.quiet):
                 return step
             self._take(partial(call, step) if isinstance(step, Call) else step.block)
 

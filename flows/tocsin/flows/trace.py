@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from tocsin.events.errors import TocsinError
@@ -104,6 +104,8 @@ class Settle(Pause):
     """A state that has to be stored before its run goes on: many that wait for it share a transaction."""
 
     __slots__ = ("_context", "_error", "_result", "_state", "_trace")
+
+    short: ClassVar[bool] = True
 
     def __init__(
         self, trace: Trace, state: State, context: Context = _PLAIN, result: dict[str, Any] | None = None
