@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from tocsin.flows.book import Book
+from tocsin.flows.parameters import Parameters
 
 if TYPE_CHECKING:
     from tocsin.flows.futures import Future
     from tocsin.flows.runner import TaskRunner
-    from tocsin.flows.tasks import Task
 
 LOOK_S: Final = 1.0
 """How often a flow run that begins tasks looks what others want of it."""
@@ -97,7 +97,7 @@ class FlowContext:
 
 
 class TaskContext:
-    """A task run at work. `run` holds its columns; `call` is the task, and what its function was called with."""
+    """A task run at work. `run` holds its columns; `call`: its parameters, and what it was called with."""
 
     __slots__ = ("call", "flow", "log_prints", "run")
 
@@ -106,7 +106,7 @@ class TaskContext:
         run: dict[str, Any],
         flow: FlowContext | None,
         log_prints: bool | None,
-        call: "tuple[Task[..., Any], tuple[Any, ...], Mapping[str, Any]] | None" = None,
+        call: tuple[Parameters, tuple[Any, ...], Mapping[str, Any]] | None = None,
     ) -> None:
         """`log_prints` None: as its flow."""
         self.run, self.flow, self.call = run, flow, call

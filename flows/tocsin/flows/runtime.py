@@ -106,8 +106,8 @@ class _TaskRun:
         context = task_context.get()
         if context is None or context.call is None:
             return {}
-        task, args, kwargs = context.call
-        return task.parameters.bind(args, kwargs)
+        parameters, args, kwargs = context.call
+        return parameters.bind(args, kwargs)
 
     @property
     def run_count(self) -> int | None:

@@ -136,7 +136,7 @@ def _tries(
 
 def _call(task: "Task[..., Any]", trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
     call = Call(task.fn, args, kwargs, task.timeout_s, trace.row["id"])
-    token = task_context.set(TaskContext(trace.row, trace.flow, task.log_prints, (task, args, kwargs)))
+    token = task_context.set(TaskContext(trace.row, trace.flow, task.log_prints, (task.parameters, args, kwargs)))
     try:
         with spans.of_task(trace.row):
             if trace.flow is None or task.log_prints:
