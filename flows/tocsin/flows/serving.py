@@ -101,9 +101,13 @@ def serve(
 
 async def _serve(worker: Worker) -> None:
     stop = asyncio.Event()
+
+    def told() -> None:
+        (worker.hurry if stop.is_set() else stop).set()
+
     with suppress(ValueError, RuntimeError, NotImplementedError):  # signals are the main thread's
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, told)
     await hurried(worker, stop)
 
 
