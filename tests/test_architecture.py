@@ -106,6 +106,7 @@ PLANTED = [
     ("aiosmtplib: only tocsin.notifiers.email", "tocsin.notifiers.tables", "aiosmtplib"),
     ("apprise: only tocsin.notifiers.apprise", "tocsin.notifiers.tables", "apprise"),
     ("aiohttp: only tocsin.notifiers.http, and the server of a stand-in", "tocsin.flows.tables", "aiohttp"),
+    ("distributed: only tocsin.flows.dask", "tocsin.flows.tables", "distributed"),
     ("cloudevents: only tocsin.events.cloudevents", "tocsin.events.codec", "cloudevents"),
     ("re2: only tocsin.notifiers.matchers", "tocsin.notifiers.view", "re2"),
     ("jmespath: only tocsin.events.jmes", "tocsin.events.labels", "jmespath"),
