@@ -49,7 +49,7 @@ class Ledger(Book):
             with self._pen:
                 if self._heart is None:
                     heart = Heart(self.store, self.clock, also=self._look_for_cancelling)
-                    heart.start()
+                    self._patiently(heart.start)
                     self._heart = heart
         return self._heart.name
 
