@@ -5,7 +5,7 @@ for one at a time, apart by `spacing`; the time until the first line of the flow
 runs a second. Then deaths: a run's process, or the worker, is killed while a vigil is kept in this process.
 Floor, in the same run: a bare thread, a bare interpreter, and an interpreter that imports what runs a flow.
 
-    python bench/workers.py [--runs 40] [--rate 100] [--seconds 5] [--databases sqlite postgresql]
+    python -m bench.workers [--runs 40] [--rate 100] [--seconds 5] [--databases sqlite postgresql]
 """
 
 import argparse
@@ -130,10 +130,10 @@ def starts(place: Place, runs: int, spacing: float) -> Figures:
 def load(place: Place, rate: float, seconds: float) -> Figures:
     """So many runs a second, for so many seconds."""
     asked: dict[UUID, int] = {}
-    with place.worker():
+    with place.worker() as worker:
         warm = dict([place.ask("begin")])
         until(lambda: place.begun(warm))
-        began = time.monotonic()
+        began, used = time.monotonic(), cpu_s(worker.pid)
         for number in range(int(rate * seconds)):
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
             run, at = place.ask("begin")
@@ -141,7 +141,15 @@ def load(place: Place, rate: float, seconds: float) -> Figures:
         offered = len(asked) / (time.monotonic() - began)
         until(lambda: len(place.begun(asked)) == len(asked), 0.05)
         carried = len(asked) / (time.monotonic() - began)
-    return {"offered_per_s": round(offered, 1), "carried_per_s": round(carried, 1), **summary(place.begun(asked))}
+        each = (cpu_s(worker.pid) - used) / len(asked) * 1000
+    rates = {"offered_per_s": offered, "carried_per_s": carried, "cpu_ms_a_run": each}
+    return {**{name: round(value, 1) for name, value in rates.items()}, **summary(place.begun(asked))}
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used: what counts on a machine that others use, too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def deaths(place: Place, victim: str) -> Figures:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from tocsin.flows.changes import FLOW_RUN
-from tocsin.flows.states import RESUMING, StateType
+from tocsin.flows.states import FINAL, RESUMING, StateType
 
 
 class Order(StrEnum):
@@ -47,3 +47,9 @@ def standing_of(session: Session, runs: list[UUID]) -> dict[UUID, Mapping[str, A
     columns = [FLOW_RUN.c[name] for name in wanted]
     found = session.connection().execute(select(*columns).where(FLOW_RUN.c.id.in_(runs))).mappings()
     return {row["id"]: dict(row) for row in found}
+
+
+def is_over(session: Session, run: UUID) -> bool:
+    """Whether the run has come to an end: as nearly always when its process has, and then nothing is to be stored."""
+    statement = select(FLOW_RUN.c.state_type).where(FLOW_RUN.c.id == run)
+    return session.connection().execute(statement).scalar() in FINAL

@@ -27,7 +27,7 @@ from tocsin.flows import claims
 from tocsin.flows.beat import Heart
 from tocsin.flows.infrastructure import Exit, Handle, Infrastructure, Job, template_of
 from tocsin.flows.jobs import jobs_of
-from tocsin.flows.orders import Order, order_for, standing_of
+from tocsin.flows.orders import Order, is_over, order_for, standing_of
 from tocsin.flows.pools import DEFAULT, create_pool
 from tocsin.flows.tables import WorkerRow
 from tocsin.flows.waking import waking
@@ -203,6 +203,8 @@ class Worker:
         """Put the end on record; whether the run had not done so itself."""
         while True:
             try:
+                if await self._store.look(lambda s: is_over(s, run_id)):
+                    return False
                 return await self._store.run(lambda s: claims.ended(s, run_id, attempt, how, self._clock.now()))
             except SQLAlchemyError as error:
                 logger.warning("run %s: its end could not be stored, trying again: %s", run_id, error)
