@@ -337,6 +337,14 @@ def test_a_runner_is_started_once_for_all_attempts_and_inner_flows(quick: Book, 
     assert steps == ["start", "stop"]
 
 
+def test_a_flow_whose_runner_does_not_start_has_failed(quick: Book) -> None:
+    nobody = DaskTaskRunner("tcp://127.0.0.1:9", client_kwargs={"timeout": 0.1})
+    with pytest.raises(OSError, match=r"tcp://127\.0\.0\.1:9"):
+        flows.chained.with_options(task_runner=nobody)()
+    (run,) = quick.flow_runs()
+    assert (run.state_name, (run.fault or {})["type"]) == ("Failed", "OSError")
+
+
 @pytest.mark.parametrize("given", [0, -1, True, 1.5])
 def test_a_number_of_workers_that_makes_no_sense_is_refused(given: Any) -> None:
     for kind in (ThreadPoolTaskRunner, ProcessPoolTaskRunner):

@@ -115,7 +115,11 @@ def _with_runner(flow: "Flow[..., Any]", context: FlowContext, steps: Steps) -> 
     runner = flow.task_runner
     if runner is None:
         return (yield from steps)
-    context.runner = yield Do(runner.__enter__)
+    try:
+        context.runner = yield Do(runner.__enter__)
+    except Exception as error:  # of a cluster that is not there: it may be anything
+        yield from reported(context, failed(error))
+        raise
     try:
         return (yield from steps)
     finally:
