@@ -15,7 +15,7 @@ from tocsin.automations.store import apply
 from tocsin.events.clock import SystemClock
 from tocsin.events.emit import emit_event_async
 from tocsin.server.definitions import deployments_in
-from tocsin.server.reads import runs
+from tocsin.server.run_reads import Wanted, runs
 from tocsin.store.engine import Store
 from tocsin.triggers import EventTrigger
 
@@ -56,7 +56,7 @@ async def test_an_event_from_outside_runs_a_deployment(tmp_path: Path, home: Pat
             deployment.apply(store)
         await emit_event_async("file.arrived", {"tocsin.resource.id": "inbox"}, payload={"day": "monday"})
         with store.watch("runs", "log") as watch:
-            while not (done := await store.look(lambda session: runs(session, state="completed"))):
+            while not (done := await store.look(lambda session: runs(session, Wanted(state="completed")))):
                 await watch.wait(timedelta(seconds=1))
         process.send_signal(signal.SIGTERM)
         rest, errors = await process.communicate()

@@ -7,14 +7,13 @@ from itertools import product
 from typing import Final, assert_never
 
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tocsin.notifiers.tally_figures import BUCKETS, OUTCOMES, REASONS, Counter, Figure, Histogram
+from tocsin.server.metric_forms import age, gauge
 from tocsin.server.metrics_reads import Readings, Waiting
-
-Sample = tuple[tuple[str, ...], float]
-"""The labels' values, and the value."""
+from tocsin.server.metrics_work import shown
 
 _COUNTERS: Final[dict[Counter, tuple[str, str, tuple[str, ...]]]] = {
     "attempts": ("tocsin_delivery_attempts", "Attempts to tell a receiver, by outcome.", ("receiver", "outcome")),
@@ -44,6 +43,7 @@ class _Readings(Collector):
         yield from _counted(self._known)
         yield from _telling(self._known)
         yield from _deciding(self._known)
+        yield from shown(self._known.work, self._known.at)
         yield from _caching(self._known)
 
 
@@ -118,60 +118,50 @@ def _cumulated(buckets: dict[str, Figure]) -> Iterator[tuple[str, float]]:
 
 def _telling(known: Readings) -> Iterator[Metric]:
     outbox = [((queue.receiver, queue.state), float(queue.size)) for queue in known.outbox]
-    yield _gauge("tocsin_outbox_deliveries", "Deliveries that are not over yet.", ("receiver", "state"), outbox)
+    yield gauge("tocsin_outbox_deliveries", "Deliveries that are not over yet.", ("receiver", "state"), outbox)
     since: dict[str, datetime] = {}
     for queue in known.outbox:
         since[queue.receiver] = min(queue.since, since.get(queue.receiver, queue.since))
-    ages = [((receiver,), _age(at, known.at)) for receiver, at in since.items()]
+    ages = [((receiver,), age(at, known.at)) for receiver, at in since.items()]
     text = "How long the receiver has been waiting for the oldest delivery that is not over."
-    yield _gauge("tocsin_outbox_oldest_seconds", text, ("receiver",), ages)
+    yield gauge("tocsin_outbox_oldest_seconds", text, ("receiver",), ages)
     waits = [((receiver,), until.timestamp()) for receiver, until in known.told_to_wait]
     text = "Until when the receiver asked to be left alone (Unix time); no sample while it does not."
-    yield _gauge("tocsin_receiver_wait_until_timestamp_seconds", text, ("receiver",), waits)
+    yield gauge("tocsin_receiver_wait_until_timestamp_seconds", text, ("receiver",), waits)
     there = [((state, severity), float(count)) for state, severity, count in known.incidents]
-    yield _gauge("tocsin_incidents", "Incidents that are not over.", ("state", "severity"), there)
+    yield gauge("tocsin_incidents", "Incidents that are not over.", ("state", "severity"), there)
     yield from _waiting("tocsin_incidents_due", "Incidents whose turn has come and was not taken.", known.turns, known)
 
 
 def _deciding(known: Readings) -> Iterator[Metric]:
     entries = [((behind.consumer,), float(behind.entries)) for behind in known.behind]
     text = "Entries of the log that the group has not handled; a number that was never used counts too."
-    yield _gauge("tocsin_log_behind_entries", text, ("consumer",), entries)
-    ages = [((behind.consumer,), _age(behind.since, known.at)) for behind in known.behind]
+    yield gauge("tocsin_log_behind_entries", text, ("consumer",), entries)
+    ages = [((behind.consumer,), age(behind.since, known.at)) for behind in known.behind]
     text = "How long ago the first of these entries was recorded."
-    yield _gauge("tocsin_log_behind_seconds", text, ("consumer",), ages)
+    yield gauge("tocsin_log_behind_seconds", text, ("consumer",), ages)
     text = "Actions of automations that are due and not carried out."
     yield from _waiting("tocsin_invocations_due", text, known.invocations, known)
-    yield _gauge("tocsin_invocations_failed", "Actions of automations that failed for good.", (), [((), known.failed)])
+    yield gauge("tocsin_invocations_failed", "Actions of automations that failed for good.", (), [((), known.failed)])
     text = "Schedules whose next tick should have been sent."
     yield from _waiting("tocsin_schedules_late", text, known.ticks, known)
 
 
 def _caching(known: Readings) -> Iterator[Metric]:
-    text = "Cached results; expired ones count until they are cleared."
-    yield _gauge("tocsin_cache_entries", text, (), [((), known.cached)])
+    yield gauge(
+        "tocsin_cache_entries", "Cached results, expired ones until they are cleared.", (), [((), known.cached)]
+    )
     text = "Keys whose result a task run computes, for which others may wait."
     yield from _waiting("tocsin_cache_flights", text, known.flights, known)
     text = "Runs of the last hour that are over, of tasks that took a cached result."
     totals = [((effect.task_key,), float(effect.total)) for effect in known.effects]
-    yield _gauge("tocsin_cache_task_runs", text, ("task",), totals)
+    yield gauge("tocsin_cache_task_runs", text, ("task",), totals)
     skipped = [((effect.task_key,), float(effect.skipped)) for effect in known.effects]
-    yield _gauge("tocsin_cache_skipped_runs", "Those of them that took a cached result.", ("task",), skipped)
+    yield gauge("tocsin_cache_skipped_runs", "Those of them that took a cached result.", ("task",), skipped)
     ratios = [((effect.task_key,), effect.ratio) for effect in known.effects]
-    yield _gauge("tocsin_cache_effectiveness_ratio", "Skipped runs / runs of the last hour.", ("task",), ratios)
+    yield gauge("tocsin_cache_effectiveness_ratio", "Skipped runs / runs of the last hour.", ("task",), ratios)
 
 
 def _waiting(name: str, text: str, waiting: Waiting, known: Readings) -> Iterator[Metric]:
-    yield _gauge(name, text, (), [((), waiting.size)])
-    yield _gauge(f"{name}_seconds", f"{text} The longest, for so long.", (), [((), _age(waiting.since, known.at))])
-
-
-def _age(since: datetime | None, now: datetime) -> float:
-    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
-
-
-def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> Metric:
-    gauge = GaugeMetricFamily(name, text, labels=labels)
-    for values, value in samples:
-        gauge.add_metric(values, value)
-    return gauge
+    yield gauge(name, text, (), [((), waiting.size)])
+    yield gauge(f"{name}_seconds", f"{text} The longest, for so long.", (), [((), age(waiting.since, known.at))])

@@ -18,6 +18,7 @@ from tocsin.notifiers import past, tally
 from tocsin.notifiers.case import LIVE
 from tocsin.notifiers.tables import Delivery, Incident, NotifierRow, ReceiverState
 from tocsin.notifiers.tally_figures import Figure
+from tocsin.server.metrics_work import Work, at_work
 from tocsin.store.log import STREAM
 from tocsin.store.partial import among
 from tocsin.store.tables import LogEntry, Position
@@ -25,7 +26,7 @@ from tocsin.triggers.tables import Schedule
 
 EVALUATED: Final = (EVENTS, EXTERNAL)
 RECENT: Final = timedelta(hours=1)
-"""Of which task runs the effectiveness of the cache is told."""
+"""Of which runs the lateness, and of which task runs the effectiveness of the cache is told."""
 
 
 class Waiting(NamedTuple):
@@ -70,6 +71,7 @@ class Readings:
     cached: int
     flights: Waiting
     effects: list[Effect]
+    work: Work
 
 
 def readings(session: Session, now: datetime) -> Readings:
@@ -89,6 +91,7 @@ def readings(session: Session, now: datetime) -> Readings:
         cached=session.exec(select(func.count()).select_from(CacheEntry)).one(),
         flights=Waiting(*session.exec(select(func.count(), func.min(CacheFlight.since))).one()),
         effects=cache_figures.effects(session, now - RECENT),
+        work=at_work(session, now, now - RECENT),
     )
 
 
