@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from prometheus_client.metrics_core import Metric
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, func, select
 
 from tocsin.flows.limit_tables import ConcurrencyLimit, ConcurrencySlot
 from tocsin.flows.states import FINAL, StateType
 from tocsin.flows.tables import FlowRun
-from tocsin.server.metric_forms import age, counter, gauge
+from tocsin.server.metric_forms import Shown, age, counter, gauge
 from tocsin.server.run_reads import NAMES
 from tocsin.store.elapsed import seconds_between
 
@@ -57,7 +56,7 @@ def at_work(session: Session, now: datetime, since: datetime) -> Work:
     return Work(_runs(session), _overdue(session, now), _lateness(session, since), _slots(session))
 
 
-def shown(work: Work, now: datetime) -> Iterator[Metric]:
+def shown(work: Work, now: datetime) -> Iterator[Shown]:
     """The metrics of it."""
     there = [((pool, state), float(count)) for pool, state, count in work.runs]
     yield gauge("tocsin_flow_runs", "Runs of deployments that are not over.", ("pool", "state"), there)
@@ -76,7 +75,7 @@ def shown(work: Work, now: datetime) -> Iterator[Metric]:
     yield from _limits(work.slots)
 
 
-def _limits(slots: list[Slots]) -> Iterator[Metric]:
+def _limits(slots: list[Slots]) -> Iterator[Shown]:
     yield gauge("tocsin_slots", "Slots of a limit.", ("limit",), [((one.limit,), one.there) for one in slots])
     taken = [((one.limit,), one.taken) for one in slots]
     yield gauge("tocsin_slots_taken", "Slots that somebody holds.", ("limit",), taken)
