@@ -1,6 +1,7 @@
 """Whatever is killed, and whenever: every run ends, no completed task runs twice, no slot leaks, no event is lost."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def test_whatever_is_killed_every_run_ends_and_nothing_is_done_twice(
         found = Found(city.store, city.witness)
     with capsys.disabled():
         print(f"\n{RUNS} runs, seed {SEED}, killed: {dict(city.kills)}; {found.summary()}")
+    if not ended and (kept := os.environ.get("TOCSIN_TEST_KEPT")):
+        shutil.copy(city.log, kept)
     assert ended, found.unfinished() + city.log.read_text(errors="replace")[-3000:]
     assert found.wrong_results() == []
     assert found.unfinished_tasks() == []

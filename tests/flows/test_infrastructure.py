@@ -118,6 +118,14 @@ async def test_a_nursery_that_dies_takes_its_children_along() -> None:
     await forks.close()
 
 
+async def test_several_starts_that_find_the_nursery_dead_share_a_new_one() -> None:
+    forks = Forks()
+    async with asyncio.timeout(60):
+        children = await asyncio.gather(*(forks.start(["nonsense"], {}, None) for _ in range(3)))
+        assert [await child.wait() for child in children] == [Exit(2)] * 3
+    await forks.close()
+
+
 @pytest.mark.parametrize("early", [False, True], ids=["forked", "new interpreter"])
 async def test_a_run_sees_what_the_template_says(
     small_yard: Yard, serving: Serving, tmp_path: Path, early: bool

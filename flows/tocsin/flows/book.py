@@ -205,8 +205,9 @@ class Book(ABC):
             self._hurry.clear()
             try:
                 self.flush()
-            except (SQLAlchemyError, TocsinError) as error:
-                logger.warning("changes could not be stored yet, they stay buffered: %s", error)
+            except Exception as error:  # whoever waits is told: nobody else writes for them
+                known = isinstance(error, SQLAlchemyError | TocsinError)
+                logger.warning("changes could not be stored yet, they stay buffered: %s", error, exc_info=not known)
                 self._tell(error)
                 self._closed.wait(BEHIND_S)
                 self._due.set()

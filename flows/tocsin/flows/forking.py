@@ -75,12 +75,16 @@ class Forks:
         self._children: dict[int, Offspring] = {}
         self._numbers = 0
         self._control: socket.socket | None = None
+        self._opening = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
         """Start the nursery; it takes requests at once, and answers when it has imported what it needs."""
-        if self._control is not None:
-            return
+        async with self._opening:  # several starts may find that it has died
+            if self._control is None:
+                await self._open()
+
+    async def _open(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
@@ -119,7 +123,8 @@ class Forks:
             await self._process.wait()
 
     def _hear(self) -> None:
-        assert self._control is not None
+        if self._control is None:  # it was lost in the same turn of the loop
+            return
         try:
             packet = self._control.recv(PACKET)
         except BlockingIOError:
