@@ -64,9 +64,10 @@ def _told(book: Book, run_id: UUID) -> int:
         return NOT_OVER
     code: Code = book.ask(FindCode(deployment=run["deployment"]))
     try:
-        if code.path:
-            os.chdir(code.path)
-        flow = load(code.entrypoint, code.path)
+        path = os.environ.get("TOCSIN_CODE_PATH") or code.path
+        if path:
+            os.chdir(path)
+        flow = load(code.entrypoint, path)
     except Exception:  # code of the user's: it may raise anything
         traceback.print_exc()
         return NOT_LOADED

@@ -1,7 +1,8 @@
 """`python -m tocsin.flows.execute RUN_ID ATTEMPT`: run one claimed run in this process.
 
 Exit codes: 0 ended or given back for a later retry, 1 the flow failed, 3 the run is not this attempt's (any more),
-143 terminated. What the flow logs is kept with the run; only what Python itself says goes to stderr.
+143 terminated. TOCSIN_CODE_PATH: the folder of the flow's code, where it is not that of the deployment. What the flow
+logs is kept with the run; only what Python itself says goes to stderr.
 """
 
 import logging
@@ -57,9 +58,10 @@ def _run(run_id: UUID, attempt: int) -> int:
     if run["state_type"] != StateType.PENDING or run["attempt"] != attempt:
         raise Superseded(f"it is {run['state_name']} at attempt {run['attempt']}, not pending at attempt {attempt}")
     code: Code = book.ask(FindCode(deployment=run["deployment"] or ""))
-    if code.path:
-        os.chdir(code.path)
-    return carried_out(book, run, code.entrypoint, code.path)
+    path = os.environ.get("TOCSIN_CODE_PATH") or code.path
+    if path:
+        os.chdir(path)
+    return carried_out(book, run, code.entrypoint, path)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -27,6 +27,8 @@ from tocsin.store.engine import Store
 TYPES: Final[dict[str, str]] = {
     "process": "tocsin.flows.process:ProcessTemplate",
     "thread": "tocsin.flows.thread:ThreadTemplate",
+    "docker": "tocsin.flows.docker:DockerTemplate",
+    "kubernetes": "tocsin.flows.kubernetes:KubernetesTemplate",
 }
 """The types of pools, and where the model of their template is; it is imported when a pool of the type is met."""
 
