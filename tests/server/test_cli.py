@@ -206,6 +206,16 @@ def test_a_work_pool_is_created_and_bounded(cli: Cli) -> None:
     assert [row["name"] for row in cli("work-pool", "ls", "-o", "json").json()] == ["gpu"]
 
 
+def test_a_work_pool_of_containers_is_created_from_a_file_and_shown(cli: Cli, tmp_path: Path) -> None:
+    template = tmp_path / "pool.json"
+    template.write_text('{"image": "etl:1", "memory": "512m"}')
+    cli("work-pool", "create", "etl", "--type", "docker", "--template", f"@{template}")
+    assert cli("work-pool", "show", "etl", "-o", "json").json()["template"] == {"image": "etl:1", "memory": "512m"}
+    refused = cli("work-pool", "create", "k8s", "--type", "kubernetes", "--template", '{"image": "i", "cpus": 1}')
+    assert "template of a pool of type kubernetes: cpus: Extra inputs are not permitted" in refused.err
+    assert "known: etl" in cli("work-pool", "show", "gpu").err
+
+
 def test_a_notifiers_test_says_by_its_exit_code_whether_it_arrived(cli: Cli) -> None:
     with SlackStandIn() as slack:
         store = Store.open()

@@ -16,7 +16,7 @@ from tocsin.events.bus import DeadLetter
 from tocsin.events.errors import Invalid, NotFound
 from tocsin.events.topics import DEAD_LETTERS
 from tocsin.flows.deployments import get_deployment, list_deployments
-from tocsin.flows.pools import list_pools
+from tocsin.flows.pools import get_pool, list_pools
 from tocsin.flows.scaling import demand_of
 from tocsin.flows.tables import FlowRun, TaskRun
 from tocsin.flows.workers import list_workers
@@ -83,6 +83,11 @@ def deployment(session: Session, name: str) -> views.DeploymentView:
 def work_pools(session: Session) -> list[views.WorkPoolView]:
     """Work pools by name."""
     return [views.WorkPoolView.model_validate(row) for row in list_pools(session)]
+
+
+def work_pool(session: Session, name: str) -> views.WorkPoolView:
+    """One work pool. Raises NotFound."""
+    return views.WorkPoolView.model_validate(get_pool(session, name))
 
 
 def workers(session: Session, now: datetime, *, pool: str | None = None, gone: bool = False) -> list[views.WorkerView]:

@@ -19,7 +19,7 @@ def create(
     /,
     *,
     kind: Annotated[str | None, Parameter(name="--type", help="Where its runs run; default: process.")] = None,
-    template: Annotated[str | None, Parameter(help="Choices of that type, as JSON, or @FILE.")] = None,
+    template: Annotated[str | None, Parameter(help="Choices of that type, as JSON, or @FILE with it.")] = None,
     concurrency: Annotated[int | None, Parameter(help="Runs at once over all workers; default: no bound.")] = None,
     output: Output = "table",
 ) -> None:
@@ -29,6 +29,14 @@ def create(
         view = commands.create_pool(
             session, name, kind=kind, template=chosen, concurrency=concurrency, now=datetime.now(UTC)
         )
+    show_one(view, output)
+
+
+@app.command
+def show(name: str, /, *, output: Output = "table") -> None:
+    """Show one work pool with its template."""
+    with opened() as store, store.read() as session:
+        view = reads.work_pool(session, name)
     show_one(view, output)
 
 
