@@ -122,6 +122,18 @@ def test_a_function_without_a_name_is_given_one(quick: Book) -> None:
     assert quick.task_states().keys() == {quick.task_runs()[0].name}
 
 
+def test_a_task_can_be_a_flow(quick: Book) -> None:
+    @task(name="waits", retries=2)
+    async def waits(number: int) -> int:
+        return number
+
+    assert flow(task(work, name="works"), name="f")(3) == 3
+    assert asyncio.run(flow(waits, name="g")(4)) == 4
+    assert flow(waits).retries == 0
+    assert {run.flow_name for run in quick.flow_runs()} == {"f", "g"}
+    assert [run.task_name for run in quick.task_runs()] == ["works", "waits"]
+
+
 class Shop:
     """Tasks and flows among its methods."""
 

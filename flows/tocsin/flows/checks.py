@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Final
 
@@ -19,6 +18,8 @@ def refuse_unknown(owner: str, options: Mapping[str, Any], known: Iterable[str])
     """Raise Invalid for an option that there is not, naming the one that may be meant."""
     for option in options:
         if option not in known:
+            from difflib import get_close_matches  # only whoever errs needs it
+
             near = get_close_matches(option, sorted(known), 1)
             hint = f"; is {near[0]} meant?" if near else f"; there are: {', '.join(sorted(known))}"
             raise Invalid(f"{owner}: there is no option {option}{hint}")

@@ -58,19 +58,20 @@ class Definition:
     run_name_option: ClassVar[str]
 
     def __init__(self, fn: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        function: Callable[..., Any] = fn.__func__ if isinstance(fn, classmethod | staticmethod) else fn
+        update_wrapper(cast(Any, self), function)  # first: what the function carries is not to replace what is ours
         self._method = type(fn).__name__ if isinstance(fn, classmethod | staticmethod) else None
         self._decorated, self.given = fn, dict(options)
-        self.fn: Callable[..., Any] = fn.__func__ if isinstance(fn, classmethod | staticmethod) else fn
+        self.fn = function
         self.first: tuple[Any, ...] = ()
         self.name = checked_name(self.kind, options.get("name") or self._default_name())
         self.owner = f'{self.kind} "{self.name}"'
         refuse_unknown(self.owner, options, self.known)
         check_function(self.owner, self.fn)
-        update_wrapper(cast(Any, self), self.fn)
         self.description: str = checked_text(self.owner, "description", options) or inspect.getdoc(self.fn) or ""
         self.version: str | None = checked_text(self.owner, "version", options)
         self.tags = self.given["tags"] = checked_tags(self.owner, options.get("tags") or ())
-        self.is_async = inspect.iscoroutinefunction(self.fn)
+        self.is_async: bool = inspect.iscoroutinefunction(function) or (isinstance(fn, Definition) and fn.is_async)
         self.timeout_s = checked_timeout(self.owner, options.get("timeout_seconds"))
         self.log_prints: bool | None = options.get("log_prints")
         self.parameters = Parameters(self.owner, self.fn)
