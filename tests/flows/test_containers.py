@@ -214,11 +214,22 @@ async def test_images_are_pulled_as_the_template_says(
 ) -> None:
     job = place.job(image, pull=pull)
     async with place.opened(small_yard) as engine:
-        if said is None:
-            assert await (await engine.start(job)).wait() == Exit(0)
-        else:
+        if pull == "never":
             with pytest.raises(TocsinError, match=said):
                 await engine.start(job)
+        else:
+            how = await (await engine.start(job)).wait()
+            assert how == Exit(0) if said is None else said in how.said()
+    assert place.there() == []
+
+
+@pytest.mark.parametrize("place", ["docker"], indirect=True)
+async def test_a_run_whose_image_is_still_being_fetched_can_be_stopped(place: Place, small_yard: Yard) -> None:
+    async with place.opened(small_yard) as engine:
+        handle = await engine.start(place.job("endless:1"))
+        handle.terminate()
+        assert (await handle.wait()).said() == "it was told to stop before it had begun"
+        handle.terminate()
     assert place.there() == []
 
 

@@ -39,6 +39,7 @@ THREADS: Final = 8
 MANY: Final = 10_000
 """Threads that wait for a container each: as many as the worker has runs at work."""
 AGAIN_S: Final = 0.5
+TERMINATED: Final = 143
 KEPT: Final = "tocsin.kept"
 """The label of containers that stay when they have ended."""
 
@@ -105,10 +106,12 @@ def leftover(container: Json) -> bool:
 
 
 class Container:
-    """The container of one attempt."""
+    """The container of one attempt. `making`: it is not there yet, because its image has to be fetched first."""
 
-    def __init__(self, place: "Containers", name: str, template: DockerTemplate) -> None:
-        self._containers, self._name, self._template = place, name, template
+    def __init__(
+        self, place: "Containers", name: str, template: DockerTemplate, making: "asyncio.Task[None] | None" = None
+    ) -> None:
+        self._containers, self._name, self._template, self._making = place, name, template, making
         self._killed = False
         self._ended = asyncio.create_task(self._follow(), name=name)
 
@@ -122,20 +125,37 @@ class Container:
         return await asyncio.shield(self._ended)
 
     def terminate(self) -> None:
-        """SIGTERM to its first process."""
-        self._containers.signal(self._name, "SIGTERM")
+        """SIGTERM to its first process; while its image is fetched, there will be none."""
+        self._say("SIGTERM")
 
     def kill(self) -> bool:
         """SIGKILL to all of it."""
         self._killed = True
-        self._containers.signal(self._name, "SIGKILL")
+        self._say("SIGKILL")
         return True
 
+    def _say(self, signal: str) -> None:
+        if self._making is None or self._making.done():
+            self._containers.signal(self._name, signal)
+        else:
+            self._making.cancel()
+
     async def _follow(self) -> Exit:
-        how = await self._outcome()
+        how = await self._not_made() if self._making is not None else None
+        how = how or await self._outcome()
         if self._template.auto_remove:
             await self._containers.remove(self._name)
         return how
+
+    async def _not_made(self) -> Exit | None:
+        """Why there is no container; None: there is one."""
+        assert self._making is not None
+        await asyncio.wait({self._making})
+        if self._making.cancelled():
+            await self._containers.remove(self._name)
+            return Exit(TERMINATED, "it was told to stop before it had begun")
+        error = self._making.exception()
+        return Exit(GONE, f"it could not be started: {error}") if error is not None else None
 
     async def _outcome(self) -> Exit:
         while True:
@@ -178,19 +198,22 @@ class Containers:
         self._sweeping = asyncio.create_task(self._sweep.serve(), name="tocsin-docker-sweep")
 
     async def start(self, job: Job) -> Handle:
-        """A container of the attempt's name: a new one, or the one that was made of this attempt before."""
+        """A container of the attempt's name: a new one, or the one that was made of this attempt before.
+
+        An image that is not there is fetched without keeping the worker waiting.
+        """
         template = job.template
         assert isinstance(template, DockerTemplate)
         name = name_of(job)
-        if template.pull == "always":
-            await self._pull(template.image)
-        if await self._made(name, job, template):
+        if template.pull != "always":
             try:
-                await self._calls.insist(partial(self._engine.start, name))
-            except TocsinError:
-                await self.remove(name)
-                raise
-        return Container(self, name, template)
+                await self._run(name, job, template)
+            except NotFound:
+                if template.pull == "never":
+                    raise
+            else:
+                return Container(self, name, template)
+        return Container(self, name, template, asyncio.create_task(self._fetch_and_run(name, job, template)))
 
     def signal(self, name: str, signal: str) -> None:
         """Send it without waiting; one that has ended gets none."""
@@ -233,29 +256,31 @@ class Containers:
         assert self._known is not None
         return self._known
 
+    async def _fetch_and_run(self, name: str, job: Job, template: DockerTemplate) -> None:
+        try:
+            await self._waits.insist(partial(self._engine.pull, template.image))
+        except TocsinError as error:
+            raise Unavailable(f"image {template.image}: it could not be pulled: {error}") from error
+        await self._run(name, job, template)
+
+    async def _run(self, name: str, job: Job, template: DockerTemplate) -> None:
+        if await self._made(name, job, template):
+            try:
+                await self._calls.insist(partial(self._engine.start, name))
+            except TocsinError:
+                await self.remove(name)
+                raise
+
     async def _made(self, name: str, job: Job, template: DockerTemplate) -> bool:
         """Whether there is a container of this name that has not been started. Raises Unavailable for a strange one."""
-        create = partial(self._engine.create, name, config_of(job, template))
         try:
-            try:
-                await self._calls.insist(create)
-            except NotFound:
-                if template.pull != "missing":
-                    raise
-                await self._pull(template.image)
-                await self._calls.insist(create)
+            await self._calls.insist(partial(self._engine.create, name, config_of(job, template)))
         except Conflict:
             found = await self._calls.insist(partial(self._engine.inspect, name))
             if attempt_of(found["Config"]["Labels"]) != (job.run_id, job.attempt):
                 raise Unavailable(f"container {name}: it is there, and not of this attempt; remove it") from None
             return bool(found["State"]["Status"] == "created")
         return True
-
-    async def _pull(self, image: str) -> None:
-        try:
-            await self._calls.insist(partial(self._engine.pull, image))
-        except TocsinError as error:
-            raise Unavailable(f"image {image}: it could not be pulled: {error}") from error
 
     async def _signal(self, name: str, signal: str) -> None:
         try:
