@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from tests.flows.beside import PATIENCE_S, Beside, Deployed, get
 from tests.flows.conftest import Book
-from tests.flows.test_pausing import PATIENCE_S, Beside, Deployed, get
 from tocsin.events.ids import uuid7
 from tocsin.flows import flow, task
 from tocsin.flows.beat import TTL

@@ -3,88 +3,24 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
-from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, field_validator
 
+from tests.flows.beside import PATIENCE_S, Approval, Beside, flow_events, get
 from tests.flows.conftest import Book
 from tocsin.events.errors import Conflict, Invalid, NotFound
 from tocsin.events.ids import uuid7
 from tocsin.flows import flow, pause_flow_run, resume_flow_run, suspend_flow_run, task
-from tocsin.flows.changes import being_stopped
-from tocsin.flows.claims import claim, ended
-from tocsin.flows.deployments import Deployment, put_deployment
-from tocsin.flows.errors import Parked, PauseTimedOut, Superseded
-from tocsin.flows.flows import Flow
-from tocsin.flows.pause_requests import LookAtPause
-from tocsin.flows.runs import cancel_run, create_run, get_run, pause_run, resume_run
-from tocsin.flows.tables import FlowRun
-from tocsin.flows.watchdog import end_pauses, sweep
-
-PATIENCE_S = 30
-
-
-class Approval(BaseModel):
-    """What a person is asked."""
-
-    ok: bool
-    by: str = "nobody"
-    until: date | None = None
-
-
-def nothing() -> None:
-    """No work at all."""
-
-
-class Beside:
-    """A flow that runs in a thread of its own, until it has ended."""
-
-    def __init__(self, book: Book, call: Callable[[], Any]) -> None:
-        self.book = book
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
-        self._thread.start()
-
-    def _run(self, call: Callable[[], Any]) -> None:
-        try:
-            self.value = call()
-        except BaseException as error:
-            self.error = error
-
-    def met(self, condition: Callable[[], Any]) -> Any:
-        for _ in range(PATIENCE_S * 200):
-            alive = self._thread.is_alive()
-            if answer := condition():
-                return answer
-            if not alive:
-                break
-            self._thread.join(0.005)
-        raise AssertionError(f"not met; the runs are {[run.state_name for run in self.book.flow_runs()]}, {self.error}")
-
-    def in_state(self, *names: str) -> FlowRun:
-        found: FlowRun = self.met(lambda: next((r for r in self.book.flow_runs() if r.state_name in names), None))
-        return found
-
-    def end(self) -> Any:
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-        if self.error is not None:
-            raise self.error
-        return self.value
+from tocsin.flows.errors import PauseTimedOut, Superseded
+from tocsin.flows.runs import cancel_run
 
 
 @task
 def double(number: int) -> int:
     return 2 * number
-
-
-def flow_events(book: Book) -> list[str]:
-    names = [event.event for event in book.events()]
-    return [name.removeprefix("tocsin.flow-run.") for name in names if name.startswith("tocsin.flow-run.")]
 
 
 def test_a_paused_flow_stands_still_and_goes_on_with_what_it_is_told(book: Book) -> None:
@@ -143,11 +79,6 @@ def test_tasks_that_were_submitted_go_on_while_their_flow_stands_still(book: Boo
     assert get(book, paused.id).state_name == "Paused"
     resume_flow_run(paused.id)
     assert run.end() == 5
-
-
-def get(book: Book, run_id: UUID) -> FlowRun:
-    with book.store.read() as session:
-        return get_run(session, run_id)
 
 
 @pytest.mark.parametrize(
@@ -286,172 +217,3 @@ def test_a_run_that_asks_for_nothing_takes_no_input(book: Book) -> None:
         resume_flow_run(uuid7())
     resume_flow_run(paused.id)
     run.end()
-
-
-# --- deployments: with a process, and without one ---
-
-
-class Deployed:
-    """A flow of this file as a deployment, and a worker that runs it here."""
-
-    def __init__(self, book: Book, what: Flow[..., Any]) -> None:
-        self.book, self.flow = book, what
-        with book.store.begin() as session:
-            put_deployment(session, Deployment(name="d", entrypoint="m:f", flow_name="f"), self.now())
-            self.id = create_run(session, "d", now=self.now()).id
-
-    def now(self) -> Any:
-        return self.book.ledger.clock.now()
-
-    def work(self) -> Any:
-        """Claim it and run it to its end here."""
-        with self.book.store.begin() as session:
-            (taken,) = claim(session, "default", 1, lease="worker:1", worker="w", now=self.now())
-        return self.flow.resume(taken)
-
-    def row(self) -> FlowRun:
-        return get(self.book, self.id)
-
-
-def test_a_suspended_flow_leaves_its_process_and_is_run_again_with_the_answer(book: Book) -> None:
-    calls: list[str] = []
-
-    @task
-    def step(name: str) -> str:
-        calls.append(name)
-        return name
-
-    @flow
-    def asks() -> list[Any]:
-        first = step("a"), step.submit("b")
-        answer = suspend_flow_run(wait_for_input=Approval)
-        return [first[0], first[1].result(), answer.by, step("c")]
-
-    run = Deployed(book, asks)
-    with pytest.raises(Parked):
-        run.work()
-    row = run.row()
-    assert (row.state_name, row.lease, row.worker, row.attempt) == ("Suspended", None, None, 1)
-    assert sorted(calls) == ["a", "b"]
-    with pytest.raises(Invalid, match="'ok': Field required"):
-        resume_flow_run(run.id, {})
-    resume_flow_run(run.id, {"ok": True, "by": "Ada"})
-    assert run.work() == ["a", "b", "Ada", "c"]
-    assert sorted(calls) == ["a", "b", "c"]
-    assert flow_events(book)[-6:] == ["Running", "Suspended", "Resuming", "Pending", "Retrying", "Completed"]
-
-
-def test_what_was_answered_is_not_asked_again_after_a_crash(book: Book) -> None:
-    @flow
-    def asks() -> list[int]:
-        return [suspend_flow_run(wait_for_input=int), suspend_flow_run(wait_for_input=int, key="two")]
-
-    run = Deployed(book, asks)
-    for answer in (1, 2):
-        with pytest.raises(Parked):
-            run.work()
-        resume_flow_run(run.id, answer)
-    assert run.work() == [1, 2]
-
-
-def test_a_run_that_is_paused_from_outside_begins_nothing_until_it_is_resumed(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tocsin.flows.context.LOOK_S", 0)
-    begun, go = threading.Event(), threading.Event()
-
-    @task
-    def one() -> None:
-        begun.set()
-        go.wait(PATIENCE_S)
-
-    @task
-    def two() -> int:
-        return 2
-
-    @flow
-    def works() -> int:
-        one()
-        return two()
-
-    run = Deployed(book, works)
-    beside = Beside(book, run.work)
-    beside.met(begun.is_set)
-    with book.store.begin() as session:
-        pause_run(session, run.id, reason="by hand", now=run.now())
-        assert being_stopped(session, "worker:1") == []
-    go.set()
-    beside.met(lambda: book.task_states().get("one-0") == "Completed")
-    assert "two-0" not in book.task_states()
-    with book.store.begin() as session:
-        resume_run(session, run.id, now=run.now())
-    assert beside.end() == 2
-    assert (run.row().state_name, run.row().attempt) == ("Completed", 1)
-
-
-def test_a_run_that_is_paused_behind_its_last_task_ends_when_it_is_resumed(book: Book) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    @flow
-    def works() -> int:
-        begun.set()
-        go.wait(PATIENCE_S)
-        return 3
-
-    run = Deployed(book, works)
-    beside = Beside(book, run.work)
-    beside.met(begun.is_set)
-    with book.store.begin() as session:
-        pause_run(session, run.id, now=run.now())
-    go.set()
-    assert run.row().state_name == "Paused"
-    with book.store.begin() as session:
-        resume_run(session, run.id, now=run.now())
-    assert beside.end() == 3
-    assert run.row().state_name == "Completed"
-
-
-@pytest.mark.parametrize("seen_by", ["worker", "watchdog"])
-def test_a_paused_run_whose_process_dies_goes_on_in_another_one(book: Book, seen_by: str) -> None:
-    run = Deployed(book, flow(nothing, name="f"))
-    with book.store.begin() as session:
-        claim(session, "default", 1, lease="worker:1", worker="w", now=run.now())
-        pause_run(session, run.id, now=run.now())
-        if seen_by == "worker":
-            ended(session, run.id, 1, -9, run.now())
-        else:
-            assert sweep(session, run.now()) == []
-    assert (run.row().state_name, run.row().lease) == ("Paused", None)
-    resume_flow_run(run.id)
-    assert run.work() is None
-    assert (run.row().state_name, run.row().attempt) == ("Completed", 2)
-
-
-def test_the_watchdog_ends_pauses_of_which_no_process_is_left(book: Book) -> None:
-    @flow
-    def asks() -> None:
-        suspend_flow_run(timeout=3600)
-
-    run = Deployed(book, asks)
-    with pytest.raises(Parked):
-        run.work()
-    with book.store.begin() as session:
-        assert end_pauses(session, run.now() + timedelta(minutes=59)) == []
-        assert end_pauses(session, run.now() + timedelta(minutes=61)) == [run.id]
-        assert end_pauses(session, run.now() + timedelta(minutes=61)) == []
-    row = run.row()
-    assert (row.state_type, row.state_name, row.waits_until) == ("FAILED", "TimedOut", None)
-
-
-def test_looking_at_a_run_tells_what_it_was_told(book: Book) -> None:
-    @flow
-    def asks() -> Any:
-        return suspend_flow_run(wait_for_input=int, timeout=None)
-
-    run = Deployed(book, asks)
-    with pytest.raises(Parked):
-        run.work()
-    assert run.row().waits_until is None
-    assert not book.ledger.ask(LookAtPause(run_id=run.id, key="pause-0")).held.answered
-    resume_flow_run(run.id, 4)
-    assert book.ledger.ask(LookAtPause(run_id=run.id, key="pause-0")).held.input == 4

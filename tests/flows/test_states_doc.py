@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.flows.beside import Deployed
 from tests.flows.conftest import Book
 from tests.flows.oracle import CELLS, ONLY
-from tests.flows.test_pausing import Deployed
 from tocsin.flows import resume_flow_run, states
 from tocsin.flows.errors import Parked
 from tocsin.flows.states import StateType
