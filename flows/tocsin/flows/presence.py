@@ -20,13 +20,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
 from tocsin.events.clock import Clock
 from tocsin.flows.presence_tables import PresenceRow
-from tocsin.store.engine import Store
+from tocsin.store.engine import Store, insert_new
 from tocsin.store.home import home
 
 FOLDER: Final = "alive"
@@ -76,8 +76,7 @@ class FileLock:
             return
         self._lease, self._path, self._file = lease, path, file
         os.register_at_fork(after_in_child=self._forget)
-        told = PresenceRow(lease=lease, kind="file", host=machine(), path=str(path), since=self._clock.now())
-        _tell(self._store, told)
+        _tell(self._store, lease, kind="file", path=str(path), since=self._clock.now())
 
     def leave(self) -> None:
         """Take back what was told, then unlock."""
@@ -131,8 +130,7 @@ class SessionLock:
             connection.autocommit = True
             connection.execute(_LOCK, (lock_key(self._lease),))
             session, now = connection.execute(_SESSION).fetchone()[0], self._clock.now()
-            row = PresenceRow(lease=self._lease, kind="session", host=machine(), session=session, since=now)
-            _tell(self._store, row)
+            _tell(self._store, self._lease, kind="session", session=session, since=now)
         except errors as error:
             logger.warning("whether this process lives is known by its lease only, for now: %s", error)
             self._let_go()
@@ -181,9 +179,12 @@ def machine() -> str:
     return f"{socket.gethostname()}/{boot}"
 
 
-def _tell(store: Store, row: PresenceRow) -> None:
+def _tell(store: Store, lease: str, **also: Any) -> None:  # Any: values of columns
+    """By statements: the first use of an object would have SQLAlchemy look at every table there is."""
+    row = {"lease": lease, "host": machine(), "path": "", "session": "", **also}
     with store.begin() as session:
-        session.merge(row)
+        if not insert_new(session, PresenceRow, [row]):
+            session.connection().execute(update(PresenceRow).where(col(PresenceRow.lease) == lease).values(**row))
 
 
 def _take_back(store: Store, lease: str) -> None:
