@@ -1,6 +1,9 @@
 """What becomes of a template: a container's configuration, a Job's manifest, and what a Job's end is called."""
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +12,7 @@ import pytest
 from tocsin.events.errors import Invalid
 from tocsin.flows.containers import attempt_of, ended, name_of
 from tocsin.flows.docker import DockerTemplate, bytes_of, config_of, exit_of, leftover
-from tocsin.flows.infrastructure import Exit, Job, template_of
+from tocsin.flows.infrastructure import TYPES, Exit, Job, template_of
 from tocsin.flows.kubernetes import KubernetesTemplate, manifest_of
 from tocsin.flows.kubernetes_job import Patience, merged, verdict
 
@@ -110,45 +113,51 @@ def test_a_container_is_made_as_its_template_says() -> None:
     }
 
 
+CHOSEN = {
+    "namespace": "etl",
+    "service_account": "runner",
+    "image_pull_policy": "Always",
+    "image_pull_secrets": ["registry"],
+    "env": {"REGION": "eu"},
+    "env_from_secret": SECRET,
+    "cpu_request": "250m",
+    "memory_limit": "1Gi",
+    "labels": {"team": "data"},
+    "ttl_after_finished_s": 3600,
+}
+LABELS = {"team": "data", "tocsin.run-id": str(RUN), "tocsin.attempt": "2"}
+CONTAINER = {
+    "name": "run",
+    "image": "etl:1",
+    "imagePullPolicy": "Always",
+    "command": ["python", "-m", "tocsin.flows.execute"],
+    "args": [str(RUN), "2"],
+    "env": [
+        {"name": "TOCSIN_WORKER", "value": "w"},
+        {"name": "REGION", "value": "eu"},
+        {"name": "TOCSIN_DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "tocsin", "key": "url"}}},
+    ],
+    "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "1Gi"}},
+}
+POD = {
+    "restartPolicy": "Never",
+    "serviceAccountName": "runner",
+    "imagePullSecrets": [{"name": "registry"}],
+    "terminationGracePeriodSeconds": 30,
+    "containers": [CONTAINER],
+}
+
+
 def test_a_job_is_made_as_its_template_says() -> None:
-    manifest = kubernetes(
-        namespace="etl",
-        service_account="runner",
-        image_pull_policy="Always",
-        image_pull_secrets=["registry"],
-        env={"REGION": "eu"},
-        env_from_secret=SECRET,
-        cpu_request="250m",
-        memory_limit="1Gi",
-        labels={"team": "data"},
-        ttl_after_finished_s=3600,
-    )
-    labels = {"team": "data", "tocsin.run-id": str(RUN), "tocsin.attempt": "2"}
-    secret = {"name": "TOCSIN_DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "tocsin", "key": "url"}}}
-    container = {
-        "name": "run",
-        "image": "etl:1",
-        "imagePullPolicy": "Always",
-        "command": ["python", "-m", "tocsin.flows.execute"],
-        "args": [str(RUN), "2"],
-        "env": [{"name": "TOCSIN_WORKER", "value": "w"}, {"name": "REGION", "value": "eu"}, secret],
-        "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "1Gi"}},
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "serviceAccountName": "runner",
-        "imagePullSecrets": [{"name": "registry"}],
-        "terminationGracePeriodSeconds": 30,
-        "containers": [container],
-    }
+    manifest = kubernetes(**CHOSEN)
     assert manifest == {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"tocsin-{RUN}-2", "namespace": "etl", "labels": labels},
+        "metadata": {"name": f"tocsin-{RUN}-2", "namespace": "etl", "labels": LABELS},
         "spec": {
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": 3600,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": LABELS}, "spec": POD},
         },
     }
     assert "hush" not in str(manifest)
@@ -327,3 +336,18 @@ def test_the_end_of_a_job_is_called_by_its_reason(found: Any, pods: list[Any], s
         assert how is not None
         assert how.code != 0
         assert said in how.said()
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "infrastructure.md").read_text()
+
+
+@pytest.mark.parametrize(("kind", "model"), [("docker", DockerTemplate), ("kubernetes", KubernetesTemplate)])
+def test_the_guide_shows_a_template_that_is_taken_and_names_every_field(kind: str, model: Any) -> None:
+    assert kind in TYPES
+    both, part = GUIDE.partition("## Docker")[0], GUIDE.partition(f"## {kind.capitalize()}\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```json\n(.*?)```", part, re.DOTALL)
+    template_of(kind, json.loads(example))
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", both + part, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == set(model.model_fields)

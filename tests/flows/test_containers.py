@@ -23,6 +23,7 @@ from tocsin.flows.docker import Containers
 from tocsin.flows.infrastructure import Exit, Infrastructure, Job, template_of
 from tocsin.flows.kubernetes import Jobs
 from tocsin.flows.pools import create_pool
+from tocsin.store.engine import Store
 
 
 @dataclass
@@ -46,13 +47,21 @@ class Place:
         return sorted(self.engine.jobs)
 
     @asynccontextmanager
-    async def opened(self, yard: Yard) -> AsyncIterator[Infrastructure]:
-        infrastructure = self.job("done").template.infrastructure(yard.store)
+    async def opened(self, store: Store) -> AsyncIterator[Infrastructure]:
+        infrastructure = self.job("done").template.infrastructure(store)
         await infrastructure.open()
         try:
             yield infrastructure
         finally:
             await infrastructure.close()
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that nothing is asked of: what these tests start is no run of it."""
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('idle') / 'tocsin.db'}")
+    yield store
+    store.close()
 
 
 @pytest.fixture(params=["docker", "kubernetes"])
@@ -89,8 +98,8 @@ async def test_a_run_is_carried_out(place: Place, small_yard: Yard, serving: Ser
     assert done.result == {"kind": "json", "text": f'["eu", "{SAMPLES.parent}"]'}, done.state_message
 
 
-async def test_the_exit_code_and_the_last_lines_are_known_and_nothing_stays(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_the_exit_code_and_the_last_lines_are_known_and_nothing_stays(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         assert await (await engine.start(place.job("done"))).wait() == Exit(0)
         how = await (await engine.start(place.job("fails"))).wait()
     lines = how.said().splitlines()
@@ -100,15 +109,15 @@ async def test_the_exit_code_and_the_last_lines_are_known_and_nothing_stays(plac
     assert place.there() == []
 
 
-async def test_a_container_that_used_too_much_memory_says_so(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_a_container_that_used_too_much_memory_says_so(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         how = await (await engine.start(place.job("hungry"))).wait()
     assert how.code == 137
     assert "used more memory than it may" in how.said()
 
 
-async def test_one_that_is_asked_to_end_ends(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_one_that_is_asked_to_end_ends(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         handle = await engine.start(place.job("holds"))
         handle.terminate()
         handle.terminate()
@@ -118,8 +127,8 @@ async def test_one_that_is_asked_to_end_ends(place: Place, small_yard: Yard) -> 
     assert place.there() == []
 
 
-async def test_one_that_does_not_listen_is_killed(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_one_that_does_not_listen_is_killed(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         handle = await engine.start(place.job("stubborn"))
         handle.terminate()
         assert handle.kill()
@@ -127,9 +136,9 @@ async def test_one_that_does_not_listen_is_killed(place: Place, small_yard: Yard
     assert place.there() == []
 
 
-async def test_the_same_start_twice_makes_one(place: Place, small_yard: Yard) -> None:
+async def test_the_same_start_twice_makes_one(place: Place, idle: Store) -> None:
     job = place.job("holds")
-    async with place.opened(small_yard) as engine:
+    async with place.opened(idle) as engine:
         one, other = await engine.start(job), await engine.start(job)
         assert place.there() == [f"tocsin-{job.run_id}-1"]
         one.kill()
@@ -137,11 +146,11 @@ async def test_the_same_start_twice_makes_one(place: Place, small_yard: Yard) ->
         assert (await other.wait()).code in (137, GONE)
 
 
-async def test_a_worker_that_is_started_again_finds_it(place: Place, small_yard: Yard) -> None:
+async def test_a_worker_that_is_started_again_finds_it(place: Place, idle: Store) -> None:
     job = place.job("holds")
-    async with place.opened(small_yard) as before:
+    async with place.opened(idle) as before:
         first = await before.start(job)
-        async with place.opened(small_yard) as after:
+        async with place.opened(idle) as after:
             handle = await after.start(job)
             assert len(place.there()) == 1
             handle.terminate()
@@ -150,24 +159,32 @@ async def test_a_worker_that_is_started_again_finds_it(place: Place, small_yard:
 
 
 @pytest.mark.parametrize("fault", [500, "reset"])
-async def test_an_engine_that_stumbles_is_asked_again(place: Place, small_yard: Yard, fault: int | str) -> None:
+async def test_an_engine_that_stumbles_is_asked_again(place: Place, idle: Store, fault: int | str) -> None:
     for part in ("create", "start", "jobs"):
         place.engine.fail("POST", part, fault)
     place.engine.fail("DELETE", "", fault)
-    async with place.opened(small_yard) as engine:
+    async with place.opened(idle) as engine:
         assert await (await engine.start(place.job("done"))).wait() == Exit(0)
     assert place.there() == []
 
 
-async def test_an_engine_that_does_not_recover_refuses_the_start(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_an_engine_that_is_away_for_a_while_loses_no_end(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
+        for part in ("containers/tocsin", "/jobs", "/pods"):
+            place.engine.fail("GET", part, 503, "reset")
+        how = await (await engine.start(place.job("fails"))).wait()
+    assert how.code == 7
+
+
+async def test_an_engine_that_does_not_recover_refuses_the_start(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         place.engine.fail("POST", "", *[500] * 8)
         with pytest.raises(TocsinError, match="injected"):
             await engine.start(place.job("done"))
 
 
-async def test_what_is_removed_from_outside_is_noticed(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine, place.opened(small_yard) as other:
+async def test_what_is_removed_from_outside_is_noticed(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine, place.opened(idle) as other:
         handle = await engine.start(place.job("holds"))
         (name,) = place.there()
         assert isinstance(other, (Containers, Jobs))
@@ -181,7 +198,7 @@ async def test_what_outlived_its_worker_is_swept_away_and_nothing_else(place: Pl
     with yard.store.begin() as session:
         claims.claim(session, "default", 2, lease="ours", worker="w", now=now())
     jobs = [place.job("holds", over), place.job("holds", under_way), place.job("holds")]
-    async with place.opened(yard) as engine:
+    async with place.opened(yard.store) as engine:
         handles = [await engine.start(job) for job in jobs]
         with yard.store.begin() as session:
             _crash(session, over)
@@ -210,10 +227,10 @@ def _crash(session: Session, run: UUID) -> None:
 )
 @pytest.mark.parametrize("place", ["docker"], indirect=True)
 async def test_images_are_pulled_as_the_template_says(
-    place: Place, small_yard: Yard, pull: str, image: str, said: str | None
+    place: Place, idle: Store, pull: str, image: str, said: str | None
 ) -> None:
     job = place.job(image, pull=pull)
-    async with place.opened(small_yard) as engine:
+    async with place.opened(idle) as engine:
         if pull == "never":
             with pytest.raises(TocsinError, match=said):
                 await engine.start(job)
@@ -224,8 +241,8 @@ async def test_images_are_pulled_as_the_template_says(
 
 
 @pytest.mark.parametrize("place", ["docker"], indirect=True)
-async def test_a_run_whose_image_is_still_being_fetched_can_be_stopped(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_a_run_whose_image_is_still_being_fetched_can_be_stopped(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         handle = await engine.start(place.job("endless:1"))
         handle.terminate()
         assert (await handle.wait()).said() == "it was told to stop before it had begun"
@@ -234,24 +251,24 @@ async def test_a_run_whose_image_is_still_being_fetched_can_be_stopped(place: Pl
 
 
 @pytest.mark.parametrize("place", ["docker"], indirect=True)
-async def test_a_container_may_be_kept(place: Place, small_yard: Yard) -> None:
+async def test_a_container_may_be_kept(place: Place, idle: Store) -> None:
     job = place.job("fails", auto_remove=False)
-    async with place.opened(small_yard) as engine:
+    async with place.opened(idle) as engine:
         assert (await (await engine.start(job)).wait()).code == 7
         assert place.there() == [f"tocsin-{job.run_id}-1"]
 
 
 @pytest.mark.parametrize("place", ["kubernetes"], indirect=True)
-async def test_a_finished_job_with_a_time_to_live_is_left_to_the_cluster(place: Place, small_yard: Yard) -> None:
+async def test_a_finished_job_with_a_time_to_live_is_left_to_the_cluster(place: Place, idle: Store) -> None:
     job = place.job("fails", ttl_after_finished_s=60)
-    async with place.opened(small_yard) as engine:
+    async with place.opened(idle) as engine:
         assert (await (await engine.start(job)).wait()).code == 7
         assert place.there() == [f"tocsin-{job.run_id}-1"]
 
 
 @pytest.mark.parametrize("place", ["kubernetes"], indirect=True)
-async def test_an_image_that_does_not_come_ends_the_attempt_with_the_reason(place: Place, small_yard: Yard) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_an_image_that_does_not_come_ends_the_attempt_with_the_reason(place: Place, idle: Store) -> None:
+    async with place.opened(idle) as engine:
         how = await (await engine.start(place.job("nowhere:1", pull_timeout_s=0.001, ttl_after_finished_s=60))).wait()
     assert "could not be pulled within 0:00:00.001000: ImagePullBackOff: no nowhere:1 anywhere" in how.said()
     assert place.there() == []
@@ -259,8 +276,8 @@ async def test_an_image_that_does_not_come_ends_the_attempt_with_the_reason(plac
 
 @pytest.mark.parametrize("reason", ["Evicted", "NodeLost"])
 @pytest.mark.parametrize("place", ["kubernetes"], indirect=True)
-async def test_a_pod_that_is_taken_away_ends_the_attempt(place: Place, small_yard: Yard, reason: str) -> None:
-    async with place.opened(small_yard) as engine:
+async def test_a_pod_that_is_taken_away_ends_the_attempt(place: Place, idle: Store, reason: str) -> None:
+    async with place.opened(idle) as engine:
         handle = await engine.start(place.job("holds"))
         assert isinstance(place.engine, KubernetesCluster)
         place.engine.lose(reason)
@@ -297,18 +314,18 @@ async def test_a_run_that_cannot_be_started_has_crashed_with_the_reason(
     assert "could not be pulled" in (crashed.state_message or "")
 
 
-async def test_an_engine_that_is_not_there_is_named(small_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_is_not_there_is_named(idle: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tocsin.flows.insisting.PAUSES_S", ())
     template = template_of("docker", {"image": "i", "host": "tcp://127.0.0.1:1"})
-    infrastructure = template.infrastructure(small_yard.store)
+    infrastructure = template.infrastructure(idle)
     with pytest.raises(TocsinError, match="the Docker engine does not answer"):
         await infrastructure.open()
     await infrastructure.close()
 
 
-async def test_a_cluster_that_nobody_knows_is_named(small_yard: Yard, tmp_path: Path) -> None:
+async def test_a_cluster_that_nobody_knows_is_named(idle: Store, tmp_path: Path) -> None:
     template = template_of("kubernetes", {"image": "i", "kubeconfig": str(tmp_path / "none")})
-    infrastructure = template.infrastructure(small_yard.store)
+    infrastructure = template.infrastructure(idle)
     with pytest.raises(TocsinError, match="no way to a Kubernetes cluster"):
         await infrastructure.open()
     await infrastructure.close()
@@ -316,11 +333,11 @@ async def test_a_cluster_that_nobody_knows_is_named(small_yard: Yard, tmp_path: 
 
 @pytest.mark.parametrize(("kind", "door"), [("docker", "docker_engine"), ("kubernetes", "kubernetes_cluster")])
 async def test_without_the_package_the_extra_is_named(
-    small_yard: Yard, monkeypatch: pytest.MonkeyPatch, kind: str, door: str
+    idle: Store, monkeypatch: pytest.MonkeyPatch, kind: str, door: str
 ) -> None:
     monkeypatch.setitem(sys.modules, kind, None)
     monkeypatch.delitem(sys.modules, f"tocsin.flows.{door}", raising=False)
-    infrastructure = template_of(kind, {"image": "i"}).infrastructure(small_yard.store)
+    infrastructure = template_of(kind, {"image": "i"}).infrastructure(idle)
     with pytest.raises(Invalid, match=f"needs the extra `{kind}`"):
         await infrastructure.open()
     await infrastructure.close()

@@ -46,6 +46,7 @@ NET_S: Final = 5.0
 """The longest time between two looks, whatever the watch said."""
 BREATH_S: Final = 0.1
 """The shortest: a busy namespace rings often."""
+AGAIN_S: Final = 0.5
 TOLD: Final = "it was told to stop, and its pod is gone"
 _NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _SIZE: Final = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
@@ -295,6 +296,8 @@ class Jobs:
                     await self._look()
                 except TocsinError as error:
                     logger.warning("the Jobs of runs could not be listed, trying again: %s", error)
+                    self._bell.set()
+                    await asyncio.sleep(AGAIN_S)
             await asyncio.sleep(BREATH_S)
 
     async def _look(self) -> None:
