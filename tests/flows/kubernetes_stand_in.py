@@ -12,6 +12,12 @@ def instant() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _labelled(things: dict[str, Json], request: Request) -> list[Json]:
+    """Those that have the label of this name."""
+    name = request.query["labelSelector"]
+    return [one for one in list(things.values()) if name in one["metadata"]["labels"]]
+
+
 class KubernetesCluster(Engine):
     """One namespace, with a node that runs each Job's pod at once when it has the image."""
 
@@ -44,13 +50,18 @@ class KubernetesCluster(Engine):
             case ["POST", "v1", "namespaces", _, "jobs"]:
                 return self._create(request.body)
             case ["GET", "v1", "namespaces", _, "jobs"]:
-                return {"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": list(self.jobs.values())}
+                return {
+                    "kind": "JobList",
+                    "apiVersion": "batch/v1",
+                    "metadata": {},
+                    "items": _labelled(self.jobs, request),
+                }
             case ["GET", "v1", "namespaces", _, "jobs", name]:
                 return self._known(self.jobs, name)
             case ["DELETE", "v1", "namespaces", _, "jobs", name]:
                 return self._delete(name)
             case ["GET", "namespaces", _, "pods"]:
-                return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(self.pods.values())}
+                return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": _labelled(self.pods, request)}
             case ["GET", "namespaces", _, "pods", name, "log"]:
                 lines = self._known(self.bodies, name).output.splitlines(keepends=True)
                 return "".join(lines[-int(request.query["tailLines"]) :]).encode()

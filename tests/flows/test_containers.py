@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,7 @@ from tocsin.flows.docker import Containers
 from tocsin.flows.infrastructure import Exit, Infrastructure, Job, template_of
 from tocsin.flows.kubernetes import Jobs
 from tocsin.flows.pools import create_pool
+from tocsin.flows.runs import cancel_run
 from tocsin.store.engine import Store
 
 
@@ -312,6 +314,34 @@ async def test_a_run_that_cannot_be_started_has_crashed_with_the_reason(
     async with serving(yard, pool=place.kind):
         crashed = await yard.until(asked, "Crashed")
     assert "could not be pulled" in (crashed.state_message or "")
+
+
+async def test_a_run_that_says_nothing_more_has_crashed_with_its_last_lines(
+    place: Place, small_yard: Yard, serving: Serving
+) -> None:
+    yard = small_yard
+    with yard.store.begin() as session:
+        create_pool(session, place.kind, kind=place.kind, template={**place.template, "image": "fails"}, now=now())
+    asked = yard.ask("greet", place.kind)
+    async with serving(yard, pool=place.kind):
+        crashed = await yard.until(asked, "Crashed")
+    assert (crashed.state_message or "").endswith("line 39\nKeyError: 'region'")
+    assert place.there() == []
+
+
+async def test_a_run_that_is_cancelled_takes_its_container_along(
+    place: Place, small_yard: Yard, serving: Serving
+) -> None:
+    yard = small_yard
+    with yard.store.begin() as session:
+        create_pool(session, place.kind, kind=place.kind, template={**place.template, "image": "stubborn"}, now=now())
+    asked = yard.ask("greet", place.kind)
+    async with serving(yard, pool=place.kind, grace=timedelta(milliseconds=50)):
+        await yard.met(place.there)
+        with yard.store.begin() as session:
+            cancel_run(session, asked, now=now())
+        await yard.until(asked, "Cancelled")
+        await yard.met(lambda: place.there() == [])
 
 
 async def test_an_engine_that_is_not_there_is_named(idle: Store, monkeypatch: pytest.MonkeyPatch) -> None:

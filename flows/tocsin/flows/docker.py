@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field
 
 from tocsin.events.errors import Conflict, NotFound, TocsinError, Unavailable
+from tocsin.flows.chores import Chores
 from tocsin.flows.containers import (
     GONE,
     Attempt,
@@ -113,7 +114,7 @@ class Container:
     ) -> None:
         self._containers, self._name, self._template, self._making = place, name, template, making
         self._killed = False
-        self._ended = asyncio.create_task(self._follow(), name=name)
+        self._ended = place.chores.begin(self._follow(), name)
 
     @property
     def place(self) -> str:
@@ -182,7 +183,8 @@ class Containers:
     def __init__(self, store: Store, host: str | None) -> None:
         self._host = host
         self._calls, self._waits = Caller("tocsin-docker", THREADS), Caller("tocsin-docker-wait", MANY)
-        self._saying: set[asyncio.Task[None]] = set()
+        self.chores = Chores()
+        """What follows its containers, and what is still to be said to them."""
         self._sweep = Sweep(store, self._found, self.remove)
         self._sweeping: asyncio.Task[None] | None = None
         self._known: Engine | None = None
@@ -213,13 +215,12 @@ class Containers:
                     raise
             else:
                 return Container(self, name, template)
-        return Container(self, name, template, asyncio.create_task(self._fetch_and_run(name, job, template)))
+        making = self.chores.begin(self._fetch_and_run(name, job, template), f"{name}-image")
+        return Container(self, name, template, making)
 
     def signal(self, name: str, signal: str) -> None:
         """Send it without waiting; one that has ended gets none."""
-        saying = asyncio.create_task(self._signal(name, signal))
-        self._saying.add(saying)
-        saying.add_done_callback(self._saying.discard)
+        self.chores.begin(self._signal(name, signal), f"{name}-{signal}")
 
     async def waited(self, name: str) -> Json | None:
         """Its state when it has ended."""
@@ -241,11 +242,11 @@ class Containers:
             logger.warning("container %s: it could not be removed: %s", name, error)
 
     async def close(self) -> None:
-        """Say what is still to be said, and let the engine go."""
+        """Say what is still to be said, see the last containers end, and let the engine go."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait({self._sweeping})
-        await asyncio.gather(*self._saying)
+        await self.chores.finish()
         self._calls.close()
         self._waits.close()
         if self._known is not None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from tocsin.events.clock import SystemClock
 from tocsin.events.errors import Conflict, TocsinError, Unavailable
+from tocsin.flows.chores import Chores
 from tocsin.flows.containers import (
     GONE,
     Attempt,
@@ -174,7 +175,7 @@ class JobOfRun:
 
     def __init__(self, jobs: "Jobs", name: str, template: KubernetesTemplate) -> None:
         self._jobs, self._name, self._template = jobs, name, template
-        self._ended = asyncio.create_task(self._follow(), name=name)
+        self._ended = jobs.chores.begin(self._follow(), name)
 
     @property
     def place(self) -> str:
@@ -211,7 +212,8 @@ class Jobs:
         self._calls, self._clock = Caller("tocsin-kubernetes", THREADS), SystemClock()
         self._awaited: dict[str, Awaited] = {}
         self._bell = asyncio.Event()
-        self._saying: set[asyncio.Task[None]] = set()
+        self.chores = Chores()
+        """What follows its Jobs, and what is still to be said about them."""
         self._serving: list[asyncio.Task[None]] = []
         self._sweep = Sweep(store, self._found, self.delete)
         self._known: Cluster | None = None
@@ -260,9 +262,7 @@ class Jobs:
         """Have it deleted without waiting."""
         if waiting := self._awaited.get(name):
             waiting.told = True
-        saying = asyncio.create_task(self._end(name, at_once))
-        self._saying.add(saying)
-        saying.add_done_callback(self._saying.discard)
+        self.chores.begin(self._end(name, at_once), f"{name}-end")
 
     async def delete(self, name: str) -> None:
         """Delete it; when that fails, a sweep will."""
@@ -272,12 +272,12 @@ class Jobs:
             logger.warning("job %s: it could not be deleted: %s", name, error)
 
     async def close(self) -> None:
-        """Say what is still to be said, and let the cluster go."""
+        """Say what is still to be said, see the last Jobs end, and let the cluster go."""
+        await self.chores.finish()
         for task in self._serving:
             task.cancel()
         if self._serving:
             await asyncio.wait(self._serving)
-        await asyncio.gather(*self._saying)
         self._calls.close()
         if self._known is not None:
             self._known.close()
