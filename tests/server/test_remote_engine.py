@@ -127,17 +127,17 @@ async def test_a_server_that_is_restarted_in_the_middle_loses_and_doubles_nothin
     port = free_port()
     environment = os.environ | {"TOCSIN_DATABASE_URL": store_url, "TOCSIN_PORT": str(port)}
     store = Store.open(store_url)
-    running = asyncio.create_task(played(f"http://127.0.0.1:{port}", tmp_path / "far", 300))
+    running = asyncio.create_task(played(f"http://127.0.0.1:{port}", tmp_path / "far", 100))
     deaths = 0
     while not running.done():
         with subprocess.Popen([sys.executable, "-m", "tocsin.server", "server"], env=environment) as server:
             await answering(port)
-            await asyncio.wait([running], timeout=random.uniform(0.2, 0.8))
+            await asyncio.wait([running], timeout=random.uniform(0.6, 1.5))
             server.send_signal(number)
             deaths += 1
-    assert await running == str(2 * sum(range(300)))
+    assert await running == str(2 * sum(range(100)))
     assert deaths > 1
-    as_it_should_be(store, 300)
+    as_it_should_be(store, 100)
     store.close()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tocsin.events.errors import Conflict, Invalid, NotFound, TocsinError, Unavailable
 
 TIMEOUT_S: Final = 30.0
-PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
 SAYS_S: Final = 10.0
 """How often a line that is down is told of."""
 FAILURES: Final = 5

@@ -8,8 +8,8 @@ from alembic import op
 from tocsin.server.migrations.revision_0001 import (
     artifacts,
     automations,
-    cache,
     blocks,
+    cache,
     channels,
     flows,
     hooks,
