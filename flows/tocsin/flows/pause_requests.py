@@ -1,9 +1,9 @@
 """What a flow that is paused asks of the book.
 
-    it comes to the place      Hold         Paused or Suspended; or what it was told there before
-    it stands still            LookAtPause  where the run is now
-    its time is over           EndPause     TimedOut
-    it cannot use the input    TakeBack     asks again
+it comes to the place      Hold         Paused or Suspended; or what it was told there before
+it stands still            LookAtPause  where the run is now
+its time is over           EndPause     TimedOut
+it cannot use the input    TakeBack     asks again
 """
 
 from datetime import datetime
