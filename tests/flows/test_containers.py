@@ -326,7 +326,7 @@ async def test_a_run_that_says_nothing_more_has_crashed_with_its_last_lines(
     async with serving(yard, pool=place.kind):
         crashed = await yard.until(asked, "Crashed")
     assert (crashed.state_message or "").endswith("line 39\nKeyError: 'region'")
-    assert place.there() == []
+    assert f"tocsin-{asked}-1" not in place.there()
 
 
 async def test_a_run_that_is_cancelled_takes_its_container_along(
@@ -341,7 +341,7 @@ async def test_a_run_that_is_cancelled_takes_its_container_along(
         with yard.store.begin() as session:
             cancel_run(session, asked, now=now())
         await yard.until(asked, "Cancelled")
-        await yard.met(lambda: place.there() == [])
+        await yard.met(lambda: f"tocsin-{asked}-1" not in place.there())  # another one may tell the hooks
 
 
 async def test_an_engine_that_is_not_there_is_named(idle: Store, monkeypatch: pytest.MonkeyPatch) -> None:
