@@ -146,8 +146,9 @@ BYSTANDER = """
 import sys
 
 def test_it():
-    assert not [name for name in sys.modules if name.startswith("tocsin.") and "automations.testing" not in name
-                and name not in ("tocsin.automations", "tocsin.events", "tocsin.events.lazy")]
+    assert not [name for name in sys.modules if name.startswith("tocsin.")
+                and name not in ("tocsin.automations", "tocsin.automations.testing", "tocsin.events",
+                                 "tocsin.events.lazy", "tocsin.flows", "tocsin.flows.pytest_plugin")]
 """
 
 
@@ -192,8 +193,10 @@ def test_nothing_is_loaded_for_a_test_that_does_not_ask(tmp_path: Path) -> None:
 
 def test_the_example_of_the_docs_passes(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
-    [example] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    example, of_flows = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     done = pytest_on(tmp_path, example, DOCUMENTED)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert "counted" not in done.stdout
     assert len(example.splitlines()) <= 20
+    done = pytest_on(tmp_path, of_flows)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

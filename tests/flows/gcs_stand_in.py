@@ -52,6 +52,9 @@ class Storage(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         url = urlsplit(self.path)
+        if url.path == "/resume":  # gcsfs posts the pieces of an upload where others put them
+            self.do_PUT()
+            return
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if query.get("uploadType") == "resumable":

@@ -1,6 +1,6 @@
 """What a block may be: what no longer fits its class, or cannot be stored, is told with the field and the way out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -9,8 +9,15 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from tests.flows.conftest import Book
 from tests.flows.test_blocks import Everything, Server
 from tocsin.events.errors import Invalid
-from tocsin.flows.blocks import JSON, Block, Secret
+from tocsin.flows.blocks import JSON, Block, Secret, kinds
 from tocsin.flows.blocks.stored import list_blocks
+
+
+@pytest.fixture(autouse=True)
+def newest_again() -> Iterator[None]:
+    """The class that other tests mean is the one under its name afterwards."""
+    yield
+    kinds.enter(Server.type_slug, Server)
 
 
 def older() -> None:

@@ -124,9 +124,9 @@ class ApacheBroker:
         patiently(lambda: self._begin(protocols, settings, known))
 
     def _begin(self, protocols: Mapping[str, str], settings: str, users: Sequence[str]) -> None:
-        """A first start in an empty folder: another program may have taken a port since it was found free."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        """A first start without any data: another program may have taken a port since it was found free."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in protocols}
         self.address = self.addresses["BROKER"]
         listeners = ",".join(f"{name}://{address}" for name, address in self.addresses.items())

@@ -1,5 +1,6 @@
 """The door to a Kubernetes cluster, through its official client. The only module that imports `kubernetes` (extra)."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Cluster:
     """
 
     def __init__(self, namespace: str, kubeconfig: str | None = None, context: str | None = None) -> None:
-        settings = client.Configuration()
+        settings = _settings()
         settings.retries = False  # who calls tries again, and knows for how long
         try:
             _configured(settings, kubeconfig, context)
@@ -133,6 +134,16 @@ def _absent() -> Iterator[None]:
         yield
     except NotFound:
         return
+
+
+def _settings() -> Any:
+    """The client's settings, which quieten the logging of urllib3 for the whole process when they are made."""
+    theirs = logging.getLogger("urllib3")
+    level = theirs.level
+    try:
+        return client.Configuration()
+    finally:
+        theirs.setLevel(level)
 
 
 def _configured(settings: Any, kubeconfig: str | None, context: str | None) -> None:

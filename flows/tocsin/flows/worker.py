@@ -197,7 +197,8 @@ class Worker:
             finally:
                 handle.kill()
         except (OSError, TocsinError, TimeoutError) as error:
-            logger.error("run %s: its hooks could not be told: %s", job.run["name"], error or "they took too long")
+            why = "they took too long" if isinstance(error, TimeoutError) else error
+            logger.error("run %s: its hooks could not be told: %s", job.run["name"], why)
 
     async def _ended(self, run_id: UUID, attempt: int, how: Exit) -> bool:
         """Put the end on record; whether the run had not done so itself."""
