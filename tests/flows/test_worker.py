@@ -16,7 +16,7 @@ from sqlmodel import select
 from tests.flows.yard import Serving, Yard, environment, now, program
 from tocsin.flows.claims import claim
 from tocsin.flows.deployments import Deployment, put_deployment
-from tocsin.flows.runs import cancel_run, create_run, resume_run, retry_run, suspend_run
+from tocsin.flows.runs import cancel_run, create_run, pause_run, resume_run, retry_run, suspend_run
 from tocsin.flows.tables import FlowRun, WorkerRow
 from tocsin.flows.watchdog import sweep
 from tocsin.store.tables import Lease, LogEntry
@@ -197,6 +197,25 @@ async def test_a_run_that_is_suspended_goes_on_with_what_it_has_completed(small_
         done = await yard.until(run, "Completed", "Crashed", "Failed")
     assert (done.state_name, done.attempt, yard.marks()) == ("Completed", 2, ["a", "holding", "holding", "b"])
     assert yard.untold() == []
+
+
+async def test_the_process_of_a_paused_run_stays_and_goes_on_when_it_is_resumed(
+    small_yard: Yard, serving: Serving
+) -> None:
+    yard = small_yard
+    run = yard.ask("long_run")
+    async with serving(yard, limit=2):
+        await yard.met(yard.holds)
+        with yard.store.begin() as session:
+            pause_run(session, run, now=now())
+        await yard.until(yard.ask("greet"), "Completed", "Crashed", "Failed")  # the worker has looked meanwhile
+        yard.sign("go")
+        await yard.met(lambda: yard.tasks()["holds-0"] in ("Completed", "Crashed"))
+        assert yard.run(run).state_name == "Paused"
+        with yard.store.begin() as session:
+            resume_run(session, run, now=now())
+        done = await yard.until(run, "Completed", "Crashed", "Failed")
+    assert (done.attempt, yard.marks()) == (1, ["a", "holding", "world", "b"])
 
 
 async def test_a_worker_that_stops_ends_its_runs_first(small_yard: Yard, serving: Serving) -> None:

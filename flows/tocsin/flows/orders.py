@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from tocsin.flows.changes import FLOW_RUN
-from tocsin.flows.states import FINAL, RESUMING, StateType
+from tocsin.flows.states import FINAL, PAUSED, RESUMING, StateType
 
 
 class Order(StrEnum):
@@ -37,7 +37,8 @@ def order_for(run: Mapping[str, Any] | None, claimed: Mapping[str, Any], lease: 
         return Order.STOP
     if run["lease"] != lease:
         return Order.LEAVE
-    stopped = run["state_type"] in (StateType.CANCELLING, StateType.PAUSED) or run["state_name"] == RESUMING
+    suspended = run["state_type"] == StateType.PAUSED and run["state_name"] != PAUSED  # one that is Paused stands still
+    stopped = suspended or run["state_type"] == StateType.CANCELLING or run["state_name"] == RESUMING
     return Order.STOP if stopped else Order.KEEP
 
 
