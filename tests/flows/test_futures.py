@@ -28,6 +28,11 @@ def fails(number: int) -> int:
     raise ValueError(f"no {number}")
 
 
+@task
+def gathered(first: int, *more: int, **named: int) -> tuple[int, tuple[int, ...], dict[str, int]]:
+    return first, more, named
+
+
 @pytest.mark.parametrize("double_it", [double, adouble], ids=["sync task", "async task"])
 def test_submitted_tasks_pass_their_results_on(book: Book, double_it: Any) -> None:
     @flow
@@ -164,3 +169,15 @@ def test_tasks_of_one_map_are_at_work_together(quick: Book) -> None:
         return meets.map(range(8)).result()
 
     assert maps() == list(range(8))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_map_goes_through_further_arguments_too() -> None:
+    assert gathered.map([1, 2], [3, 4], unmapped(5), a=[6, 7], b=8).result() == [
+        (1, (3, 5), {"a": 6, "b": 8}),
+        (2, (4, 5), {"a": 7, "b": 8}),
+    ]
+    with pytest.raises(Invalid, match="lists of one length, and got first: 2, argument 2: 1, a: 3"):
+        gathered.map([1, 2], [3], a=[1, 2, 3])
+    with pytest.raises(Invalid, match='task "double": too many positional arguments; its parameters are number'):
+        double.map([1], [2])

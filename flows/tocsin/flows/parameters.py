@@ -1,8 +1,9 @@
 """A flow's parameters: bound to the function's signature, checked and coerced by pydantic."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from inspect import Parameter
 from typing import Any, get_type_hints
 
 from tocsin.events.errors import Invalid
@@ -26,6 +27,17 @@ class Parameters:
             raise Invalid(f"{self.owner}: {error}; its parameters are {self._shown()}") from error
         bound.apply_defaults()
         return dict(bound.arguments)
+
+    def places(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """What each argument of a call is called, positional ones first. Raises Invalid for one that has no place."""
+        try:
+            self.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise Invalid(f"{self.owner}: {error}; its parameters are {self._shown()}") from error
+        kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        plain = [name for name, parameter in self.signature.parameters.items() if parameter.kind in kinds]
+        more = [f"argument {number + 1}" for number in range(len(plain), len(args))]
+        return [*plain[: len(args)], *more, *kwargs]
 
     def by_name(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Like `bind`, for parameters that came as a JSON object."""

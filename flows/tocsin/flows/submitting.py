@@ -149,16 +149,31 @@ def in_pool(pool: Pool, submission: Submission) -> None:
 
 def mapped(task: "Task[..., Any]", args: Arguments, kwargs: Named, after: Arguments = ()) -> Futures[Any]:
     """One run for each element. Raises Invalid when nothing is there to go through, or the lengths differ."""
-    named = task.parameters.signature.bind_partial(*args, **kwargs).arguments
-    columns = {name: _elements(value) for name, value in named.items()}
-    lengths = {name: len(column) for name, column in columns.items() if column is not None}
+    labels = task.parameters.places(args, kwargs)
+    given = [*args, *kwargs.values()]
+    columns = [_elements(value) for value in given]
+    lengths = {label: len(column) for label, column in zip(labels, columns, strict=True) if column is not None}
     if len(set(lengths.values())) != 1:
-        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "none of them is a list"
+        shown = ", ".join(f"{label}: {length}" for label, length in lengths.items()) or "none of them is a list"
         raise Invalid(f'task "{task.name}".map goes through lists of one length, and got {shown}')
     return Futures(
-        submit(task, (), {n: _constant(named[n]) if c is None else c[index] for n, c in columns.items()}, after, index)
+        _submit_element(task, len(args), tuple(kwargs), list(zip(given, columns, strict=True)), after, index)
         for index in range(next(iter(lengths.values())))
     )
+
+
+def _submit_element(
+    task: "Task[..., Any]",
+    positional: int,
+    names: Sequence[str],
+    columns: Sequence[tuple[Any, Sequence[Any] | None]],
+    after: Arguments,
+    index: int,
+) -> Future[Any]:
+    """One run of a map: the arguments in the places in which the caller gave them, `*args` and `**kwargs` too."""
+    values = [_constant(given) if column is None else column[index] for given, column in columns]
+    named = dict(zip(names, values[positional:], strict=True))
+    return submit(task, tuple(values[:positional]), named, after, index)
 
 
 def _elements(value: Any) -> Sequence[Any] | None:
