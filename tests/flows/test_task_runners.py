@@ -345,6 +345,14 @@ def test_a_flow_whose_runner_does_not_start_has_failed(quick: Book) -> None:
     assert (run.state_name, (run.fault or {})["type"]) == ("Failed", "OSError")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"), [("threads", r"ConcurrentTaskRunner\("), (SequentialTaskRunner, r"SequentialTaskRunner\(\)")]
+)
+def test_what_is_no_runner_is_refused_where_the_flow_is_decorated(given: Any, says: str) -> None:
+    with pytest.raises(Invalid, match=f"task_runner is an object such as {says}"):
+        flows.chained.with_options(task_runner=given)
+
+
 @pytest.mark.parametrize("given", [0, -1, True, 1.5])
 def test_a_number_of_workers_that_makes_no_sense_is_refused(given: Any) -> None:
     for kind in (ThreadPoolTaskRunner, ProcessPoolTaskRunner):

@@ -78,3 +78,11 @@ def checked_text(owner: str, option: str, options: Mapping[str, Any]) -> str | N
     if value is not None and not isinstance(value, str):
         raise Invalid(f"{owner}: {option} is text, not {value!r}")
     return value
+
+
+def checked_runner(owner: str, runner: Any) -> Any:
+    """The task runner, None when there is none. Raises Invalid for a name or a class in place of an object."""
+    if runner is None or (callable(getattr(runner, "take", None)) and not inspect.isclass(runner)):
+        return runner
+    hint = f"{runner.__name__}()" if inspect.isclass(runner) else "ConcurrentTaskRunner(max_workers=4)"
+    raise Invalid(f"{owner}: task_runner is an object such as {hint}, not {runner!r}")

@@ -19,6 +19,7 @@ from typing import (
 )
 
 from tocsin.flows.changes import Columns
+from tocsin.flows.checks import checked_runner
 from tocsin.flows.definition import CommonOptions, Definition
 from tocsin.flows.flow_engine import Started, run_flow
 from tocsin.flows.hooks import OF_FLOWS, Hook
@@ -68,7 +69,7 @@ class Flow(Definition, Generic[P, R]):
     def __init__(self, fn: Callable[P, R], **options: Unpack[FlowOptions]) -> None:
         super().__init__(fn, options)
         self.fn: Callable[P, R]
-        self.task_runner = options.get("task_runner")
+        self.task_runner = checked_runner(self.owner, options.get("task_runner"))
         self.validate_parameters: bool = options.get("validate_parameters", True)
 
     @overload
