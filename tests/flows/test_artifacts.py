@@ -145,6 +145,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("an image from a disk", lambda: create_image_artifact("file:///x.png"), "http or https"),
     ("a progress beyond the end", lambda: create_progress_artifact(101), "0 to 100"),
     ("a progress that is no number", lambda: create_progress_artifact(float("nan")), "0 to 100"),
+    ("a progress by its key", lambda: update_progress_artifact("report", 5), "the id that"),  # type: ignore[arg-type]
     ("a table that is none", lambda: create_table_artifact(3), "DataFrame"),
 ]
 

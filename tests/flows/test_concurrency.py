@@ -63,6 +63,8 @@ def test_what_can_never_be_is_refused(quick: Book) -> None:
     set_limits({"global:db": 2})
     with pytest.raises(Invalid, match="limit global:db has 2 slots, 3 are wanted at once"):
         concurrency("db", occupy=3).__enter__()
+    with pytest.raises(Invalid, match="limit task:load: slots are a whole number, not '3'"):
+        set_limits({"load": "3"})  # type: ignore[dict-item]  # a text is what is wrong with it
     with pytest.raises(Invalid, match="has no decay"):
         rate_limit("db")
     with pytest.raises(Invalid, match="occupy is 1 or more"):

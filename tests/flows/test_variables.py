@@ -33,6 +33,10 @@ def test_any_json_comes_back(book: Book, value: Any) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
+def test_a_tag_by_itself_is_one_tag(quick: Book) -> None:
+    assert Variable.set("weight", 1, tags="sales").tags == ["sales"]
+
+
 def test_a_name_is_taken_until_overwrite_is_said(book: Book) -> None:
     made = Variable.set("shops", ["berlin"], tags=["sales"])
     assert (made.name, made.value, made.tags) == ("shops", ["berlin"], ["sales"])

@@ -70,6 +70,8 @@ def create_progress_artifact(progress: float, key: str | None = None, descriptio
 
 def update_progress_artifact(artifact_id: UUID, progress: float, description: str | None = None) -> UUID:
     """Move a progress on: the same version, no event. Raises Invalid, NotFound."""
+    if not isinstance(artifact_id, UUID):
+        raise Invalid(f"progress {artifact_id!r}: give the id that create_progress_artifact returned")
     said = None if description is None else _said(description)
     book = _book()
     book.ask(UpdateProgress(id=artifact_id, progress=_percentage(progress), description=said, now=book.clock.now()))

@@ -93,6 +93,8 @@ def apply_limits(session: Session, wanted: Mapping[str, int | None], now: dateti
     """The same inside the caller's transaction."""
     for text, count in sorted(wanted.items()):
         kind, name = key_of(text, TASK)
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+            raise Invalid(f"limit {kind}:{name}: slots are a whole number, not {count!r}; None removes the limit")
         if count is None:
             remove_limit(session, kind, name, now, missing_ok=True)
         else:

@@ -50,7 +50,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
         return found.value
 
     @staticmethod
-    def set(name: str, value: Any, tags: Sequence[str] = (), overwrite: bool = False) -> "Variable":
+    def set(name: str, value: Any, tags: str | Sequence[str] = (), overwrite: bool = False) -> "Variable":
         """Store a JSON value under `name`; the variable.
 
         Raises Conflict for a name that is taken, unless `overwrite`; Invalid for a name or a value that cannot be kept.
@@ -58,7 +58,8 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
         book = _book()
         checked(name, value)
         now, written = book.clock.now(), uuid7()
-        put = PutVariable(name=name, value=value, tags=list(tags), overwrite=overwrite, written=written, now=now)
+        listed = [tags] if isinstance(tags, str) else list(tags)
+        put = PutVariable(name=name, value=value, tags=listed, overwrite=overwrite, written=written, now=now)
         made: Variable = book.ask(put)
         return made
 
