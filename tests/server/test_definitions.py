@@ -51,7 +51,7 @@ def test_a_deployment_is_named_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "deployments.yaml"
     good = "- {name: etl, entrypoint: 'flows.py:etl', flow_name: etl}"
     file.write_text(f"deployments:\n{good}\n- {{name: two, entrypont: nothing}}")
-    with pytest.raises(Invalid, match=r"deployments\.yaml, line 3: "):
+    with pytest.raises(Invalid, match=r"deployments\.yaml, line 3: .*no field entrypont; is entrypoint meant\?"):
         deployments_in(str(file))
     file.write_text(f"{good}\n{good}")
     with pytest.raises(Invalid, match='deployment "etl" is defined twice, on line 1 and on line 2'):

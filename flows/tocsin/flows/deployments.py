@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, Self
 
@@ -255,5 +256,11 @@ def _tell(session: Session, what: str, row: DeploymentRow, now: datetime, cause:
 
 
 def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    problem = min(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    field = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        near = get_close_matches(field, [*Deployment.model_fields], 1)
+        return f"there is no field {field}; " + (
+            f"is {near[0]} meant?" if near else f"known: {', '.join(Deployment.model_fields)}"
+        )
+    return f"{field}: {problem['msg']}"
