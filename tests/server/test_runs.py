@@ -213,3 +213,19 @@ async def test_the_same_retry_is_asked_for_once_over_http(api: Api, store: Store
         answer = await api.post(f"/api/runs/{run}/retry", json={"key": key, "budget": 1})
         assert (answer.status, answer.json()["reruns"]) == (200, 1)
     assert (await api.post(f"/api/runs/{run}/retry", json={"keep": "?"})).status == 422
+
+
+def test_a_slip_of_the_pen_is_told_from_nothing_to_list(cli: Cli) -> None:
+    assert "start one with" in cli("run", "ls").out
+    assert "no flow runs like that" in cli("run", "ls", "--state", "failed").out
+    assert (
+        "no flow runs are faild; the states that tocsin gives are Scheduled" in cli("run", "ls", "--state", "faild").out
+    )
+
+
+@pytest.mark.parametrize("given", ["{day", "[1]"])
+def test_parameters_that_are_no_object_are_named(cli: Cli, given: str) -> None:
+    refused = cli("deployment", "run", "nightly", "--parameters", given)
+    assert refused.code == 1
+    assert f"--parameters {given!r}: " in refused.err
+    assert "give a JSON object, such as" in refused.err

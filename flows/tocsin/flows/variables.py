@@ -107,7 +107,8 @@ class PutVariable(Request, frozen=True, kw_only=True):
         insert_new(session, VariableRow, [{**row, "created": self.now, "updated": self.now}])
         kept = session.exec(select(VariableRow).where(VariableRow.name == self.name).with_for_update()).one()
         if kept.written != self.written and not self.overwrite:
-            raise Conflict(f'there is a variable "{self.name}" already; set it with overwrite=True to change it')
+            way_out = "set it with overwrite=True (--overwrite) to change it"
+            raise Conflict(f'there is a variable "{self.name}" already; {way_out}')
         if kept.written != self.written:
             kept.value, kept.tags, kept.written, kept.updated = text, self.tags, self.written, self.now
             session.add(kept)

@@ -64,6 +64,11 @@ def _conditions(wanted: Wanted, dialect: str) -> list[ColumnElement[bool]]:
     return found
 
 
+def is_known_state(asked: str) -> bool:
+    """Whether it is a type or a name that tocsin itself gives, in any case."""
+    return asked.upper() in StateType.__members__ or asked.lower() in {name.lower() for name in NAMES}
+
+
 def _in_state(asked: str) -> ColumnElement[bool]:
     """In capitals a type; else the name, or the type when it is one, whatever the name."""
     known = next((name for name in NAMES if name.lower() == asked.lower()), asked)

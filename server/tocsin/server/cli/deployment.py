@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from tocsin.events.codec import strict_json
-from tocsin.events.errors import Invalid
+from tocsin.events.errors import BadEvent, Invalid
 from tocsin.flows.deployments import Deployment
 from tocsin.server import commands, reads
 from tocsin.server.cli.opening import opened
@@ -80,7 +80,13 @@ def _of_flow(target: str, name: str | None, pool: str, cron: str | None, timezon
 
 
 def _object(text: str | None) -> dict[str, Any]:  # Any: a flow's parameters are whatever JSON it takes
-    found = strict_json(text) if text is not None else {}
+    if text is None:
+        return {}
+    hint = 'give a JSON object, such as \'{"day": "2026-03-02"}\''
+    try:
+        found = strict_json(text)
+    except BadEvent as error:
+        raise Invalid(f"--parameters {text[:80]!r}: {error}; {hint}") from error
     if not isinstance(found, dict):
-        raise Invalid(f'--parameters {str(text)[:80]!r}: give a JSON object, such as \'{{"day": "2026-03-02"}}\'')
+        raise Invalid(f"--parameters {text[:80]!r}: {hint}")
     return found

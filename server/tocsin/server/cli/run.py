@@ -20,6 +20,7 @@ app.command(logs)
 Run = Annotated[str, Parameter(help="Id of a flow run, its first letters, or its name.")]
 Reason = Annotated[str, Parameter(help="Why; it becomes the state's message.")]
 _STATE_HELP = "Only runs in this state, by type (FAILED) or name (late, AwaitingRetry)."
+_NONE_AT_ALL = "no flow runs; start one with `tocsin deployment run NAME`, or call a flow"
 
 
 @app.command
@@ -39,7 +40,7 @@ def ls(
     with opened() as store, store.read() as session:
         rows = run_reads.runs(session, wanted, limit=limit)
     columns = ("created", "name", "flow_name", "deployment", "state_name", "attempt", "id")
-    show_rows(rows, output, columns, "no flow runs; start one with `tocsin deployment run NAME`, or call a flow")
+    show_rows(rows, output, columns, _NONE_AT_ALL if wanted == run_reads.Wanted() else _none_such(state))
 
 
 @app.command
@@ -135,3 +136,10 @@ def _json(option: str, given: str) -> Any:  # Any: JSON of the shape that a flow
         raise Invalid(
             f"{option} {given[:80]!r}: it is not JSON: {error}; a text needs its quotes: '\"yes\"'"
         ) from error
+
+
+def _none_such(state: str | None) -> str:
+    """What to say when nothing fits; a state that nobody but a person gives may be a slip of the pen."""
+    if state is None or run_reads.is_known_state(state):
+        return "no flow runs like that; `tocsin run ls` without options lists all"
+    return f"no flow runs are {state}; the states that tocsin gives are {', '.join(run_reads.NAMES)}"
