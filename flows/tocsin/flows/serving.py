@@ -44,7 +44,7 @@ def to_deployment(
     """A deployment of the flow that nothing is stored of yet. `interval`: seconds, or a timedelta.
 
     Raises Invalid for more than one kind of schedule, and for a flow that a worker could not import. Whether the text
-    of a cron, a rule or a zone can be read is the scheduler's to say, in its log; `tocsin deployment apply` says it too.
+    of a cron, a rule or a zone can be read the scheduler says in its log; `tocsin deployment apply` does so too.
     """
     kinds = {"cron": cron, "interval": interval, "rrule": rrule}
     given = [{kind: value} for kind, value in kinds.items() if value is not None]
