@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"run {argv[0]}: {error}\n")
         return TERMINATED
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # there is nothing left to stop
         ledger.close()
 
 

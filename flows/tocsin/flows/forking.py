@@ -107,9 +107,11 @@ class Forks:
         try:
             birth = Birth(self._numbers, arguments, environment, folder)
             socket.send_fds(self._control, [msgspec.json.encode(birth)], [theirs])
-        except OSError:
+        except OSError as error:
             del self._children[self._numbers]
             os.close(lifeline)
+            if isinstance(error, ConnectionError):
+                raise Unavailable(LOST.said()) from error
             raise
         finally:
             os.close(theirs)
