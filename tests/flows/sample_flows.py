@@ -83,6 +83,15 @@ def long_run() -> str:
     return step("b")
 
 
+@flow(retries=1)
+def second_try() -> str:
+    """Fails at first; its second try, in the same process, works until the test puts up the sign `go`."""
+    if mark("try") == 1:
+        raise ValueError("once")
+    holds()
+    return step("b")
+
+
 @task
 def slow_step(number: int) -> int:
     """Leave a mark with the process, and take a moment."""

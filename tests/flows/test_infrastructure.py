@@ -85,7 +85,9 @@ def run(**also: Any) -> dict[str, Any]:
     [
         pytest.param(run(), Order.KEEP, id="ours goes on"),
         pytest.param(None, Order.STOP, id="a run that is removed is stopped"),
-        pytest.param(run(attempt=3), Order.STOP, id="a zombie's attempt is stopped"),
+        pytest.param(run(attempt=3, lease="theirs"), Order.STOP, id="a zombie's attempt is stopped"),
+        pytest.param(run(attempt=3), Order.KEEP, id="what its process tries again by itself goes on"),
+        pytest.param(run(attempt=3, state_type="CANCELLING"), Order.STOP, id="until it is cancelled"),
         pytest.param(run(lease=None, state_type="SCHEDULED", reruns=1), Order.STOP, id="and what is tried again later"),
         pytest.param(run(lease=None, state_type="CRASHED"), Order.STOP, id="what was given up is stopped"),
         pytest.param(run(state_type="CANCELLING"), Order.STOP, id="a cancelled run is stopped"),

@@ -199,6 +199,29 @@ async def test_a_run_that_is_suspended_goes_on_with_what_it_has_completed(small_
     assert yard.untold() == []
 
 
+async def test_a_run_that_its_process_tries_again_is_left_at_work(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("second_try")
+    async with serving(yard):
+        await yard.met(lambda: "holding" in yard.marks())
+        await yard.until(yard.ask("greet"), "Completed")  # the worker has looked at what it has at work
+        assert (yard.run(run).state_name, yard.run(run).attempt) == ("Retrying", 2)
+        yard.sign("go")
+        done = await yard.until(run, "Completed", "Crashed", "Failed")
+    assert (done.state_name, done.attempt, yard.marks()) == ("Completed", 2, ["try", "try", "holding", "world", "b"])
+
+
+async def test_a_process_that_dies_in_its_second_try_has_crashed(small_yard: Yard, serving: Serving) -> None:
+    yard = small_yard
+    run = yard.ask("second_try")
+    async with serving(yard) as worker:
+        await yard.met(lambda: "holding" in yard.marks())
+        [hand] = worker._hands.values()
+        hand.handle.kill()
+        done = await yard.until(run, "Completed", "Crashed", "Failed")
+    assert (done.state_name, done.attempt) == ("Crashed", 2)
+
+
 async def test_the_process_of_a_paused_run_stays_and_goes_on_when_it_is_resumed(
     small_yard: Yard, serving: Serving
 ) -> None:

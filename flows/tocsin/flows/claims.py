@@ -87,13 +87,19 @@ def claim(
     return taken
 
 
-def ended(session: Session, run_id: UUID, attempt: int, how: int | Exit, now: datetime) -> bool:
+def ended(
+    session: Session, run_id: UUID, attempt: int, how: int | Exit, now: datetime, *, lease: str | None = None
+) -> bool:
     """The process of this attempt is gone: a run that it left unfinished has crashed. Whether it had.
 
-    `how`: how it ended, or its exit code only, negative for the signal that killed it.
+    `how`: how it ended, or its exit code only, negative for the signal that killed it. `lease`: nobody else is at work
+    at the run under this lease, so later attempts under it were tries of the same process.
     """
     reason = (how if isinstance(how, Exit) else Exit(how)).said()
     run = load(session, run_id, lock=True)
+    in_place = run["lease"] == lease and run["attempt"] > attempt and run["state_type"] != StateType.PENDING.value
+    if lease is not None and in_place:
+        attempt = run["attempt"]
     if run["attempt"] != attempt:
         return False
     if run["state_type"] in _WAITS:

@@ -33,7 +33,8 @@ def order_for(run: Mapping[str, Any] | None, claimed: Mapping[str, Any], lease: 
     """
     if run is None or run["state_type"] == StateType.CRASHED:
         return Order.STOP
-    if (run["attempt"], run["reruns"]) != (claimed["attempt"], claimed["reruns"]):
+    in_place = run["lease"] == lease and run["attempt"] > claimed["attempt"]  # its process tries it again by itself
+    if run["reruns"] != claimed["reruns"] or not (in_place or run["attempt"] == claimed["attempt"]):
         return Order.STOP
     if run["lease"] != lease:
         return Order.LEAVE

@@ -94,6 +94,7 @@ class Worker:
         self._clock, self._grace, self._drain = clock or SystemClock(), grace, drain
         self._heart = Heart(store, self._clock, "worker")
         self._hands: dict[tuple[UUID, int], Hand] = {}
+        self._starting: set[tuple[UUID, int]] = set()
         self._watching: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
@@ -167,6 +168,13 @@ class Worker:
         return jobs_of(session, self._pool, runs, self._environment, now) if runs else []
 
     async def _start(self, infrastructure: Infrastructure, job: Job) -> None:
+        self._starting.add((job.run_id, job.attempt))
+        try:
+            await self._begin(infrastructure, job)
+        finally:
+            self._starting.discard((job.run_id, job.attempt))
+
+    async def _begin(self, infrastructure: Infrastructure, job: Job) -> None:
         try:
             handle = await infrastructure.start(job)
         except (OSError, TocsinError) as error:
@@ -206,13 +214,20 @@ class Worker:
             try:
                 if await self._store.look(lambda s: is_over(s, run_id)):
                     return False
-                return await self._store.run(lambda s: claims.ended(s, run_id, attempt, how, self._clock.now()))
+                lease = self._heart.name if self._alone(run_id, attempt) else None
+                return await self._store.run(
+                    lambda s: claims.ended(s, run_id, attempt, how, self._clock.now(), lease=lease)  # noqa: B023 - awaited
+                )
             except SQLAlchemyError as error:
                 logger.warning("run %s: its end could not be stored, trying again: %s", run_id, error)
                 await asyncio.sleep(1)
             except TocsinError as error:
                 logger.error("run %s: its end was not stored: %s", run_id, error)
                 return False
+
+    def _alone(self, run_id: UUID, attempt: int) -> bool:
+        """Whether no other attempt of the run is at work here, or about to be."""
+        return not any(run == run_id and number != attempt for run, number in {*self._hands, *self._starting})
 
     async def _heed(self, now: datetime) -> None:
         """Stop the runs that are to stop, and those that are not ours any more."""
